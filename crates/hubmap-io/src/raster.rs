@@ -1,0 +1,25 @@
+//! The interface that every slide reader offers.
+
+use std::path::Path;
+
+use ndarray::Array3;
+
+use crate::{Result, Size, Window};
+
+/// A slide that can be read by windows from several threads at once.
+pub trait RasterReader: Send + Sync {
+    /// The file this reader was opened from.
+    fn path(&self) -> &Path;
+
+    /// Full-resolution size.
+    fn size(&self) -> Size;
+
+    /// Samples per pixel as [`RasterReader::read`] returns them: 3 for RGB, 1 for gray and masks.
+    fn bands(&self) -> usize;
+
+    /// Microns per pixel along x, if the file states it.
+    fn microns_per_px(&self) -> Option<f64>;
+
+    /// Pixels of `window` as `[height, width, bands]`; pixels off the slide are 0.
+    fn read(&self, window: Window) -> Result<Array3<u8>>;
+}

@@ -1,1 +1,8 @@
-//! Cross-crate tests.
+//! Tests that cross crates. One binary, so that Burn is linked once.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+/// Weights from a formula, the same bit for bit as the Python side made them.
+mod recipe;
+
+/// Networks against PyTorch and segmentation_models.pytorch.
+mod models;

@@ -1,1 +1,17 @@
 #![doc = include_str!("../README.md")]
+
+mod checkpoint_name;
+mod config;
+mod decoder;
+mod encoder;
+mod layers;
+mod seg_model;
+mod weights;
+
+pub use checkpoint_name::{CheckpointName, NotACheckpointName};
+pub use config::{Attention, DecoderKind, EncoderKind, SegModelConfig, UnknownName};
+pub use decoder::{DECODER_CHANNELS, Decoder, ScSe, Unet, UnetDecoderBlock, UnetPlusPlus};
+pub use encoder::{Bottleneck, RegNet, RegNetSpec, RegNetStage, SqueezeExcite, regnet_spec};
+pub use layers::{BatchNorm, ConvNorm};
+pub use seg_model::{InputSizeError, SIZE_MULTIPLE, SegModel};
+pub use weights::{Misshapen, WeightsError, guess_config, load_weights, save_weights};

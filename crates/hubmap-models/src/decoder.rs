@@ -1,0 +1,47 @@
+//! Decoders: features in, one map of 16 channels at full resolution out.
+
+mod scse;
+mod unet;
+mod unetplusplus;
+
+pub use scse::ScSe;
+pub use unet::{Unet, UnetDecoderBlock};
+pub use unetplusplus::UnetPlusPlus;
+pub(crate) use unetplusplus::block_name as unetplusplus_block_name;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use crate::config::{Attention, DecoderKind};
+
+/// Output channels of the decoder's five levels, deepest first.
+pub const DECODER_CHANNELS: [usize; 5] = [256, 128, 64, 32, 16];
+
+/// The decoders.
+#[derive(Module, Debug)]
+pub enum Decoder {
+    /// U-Net.
+    Unet(Unet),
+    /// UNet++.
+    UnetPlusPlus(UnetPlusPlus),
+}
+
+impl Decoder {
+    /// Builds a decoder for features with `channels` at strides 1 to 32.
+    pub fn new(kind: DecoderKind, channels: [usize; 6], attention: Attention, device: &Device) -> Self {
+        match kind {
+            DecoderKind::Unet => Self::Unet(Unet::new(channels, attention, device)),
+            DecoderKind::UnetPlusPlus => {
+                Self::UnetPlusPlus(UnetPlusPlus::new(channels, attention, device))
+            }
+        }
+    }
+
+    /// Features at strides 1 to 32 to `[n, 16, h, w]`. The stride-1 feature, the image, is not used.
+    pub fn forward(&self, features: [Tensor<4>; 6]) -> Tensor<4> {
+        match self {
+            Self::Unet(unet) => unet.forward(features),
+            Self::UnetPlusPlus(unetplusplus) => unetplusplus.forward(features),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! U-Net decoder in the form of segmentation_models.pytorch.
+
+use burn::module::Module;
+use burn::nn::Initializer;
+use burn::tensor::activation::relu;
+use burn::tensor::module::interpolate;
+use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
+use burn::tensor::{Device, Tensor};
+
+use super::{DECODER_CHANNELS, ScSe};
+use crate::config::Attention;
+use crate::layers::{ConvNorm, ConvNormSpec};
+
+/// U-Net decoder: five blocks, each doubling the resolution and taking in one skip.
+#[derive(Module, Debug)]
+pub struct Unet {
+    /// Deepest first.
+    pub blocks: Vec<UnetDecoderBlock>,
+}
+
+impl Unet {
+    /// A decoder for features with `channels` at strides 1 to 32.
+    pub fn new(channels: [usize; 6], attention: Attention, device: &Device) -> Self {
+        let [_, c1, c2, c3, c4, c5] = channels;
+        let skips = [c4, c3, c2, c1, 0];
+        let mut in_channels = c5;
+        let blocks = DECODER_CHANNELS
+            .iter()
+            .zip(skips)
+            .map(|(&out, skip)| {
+                let block = UnetDecoderBlock::new(in_channels, skip, out, attention, device);
+                in_channels = out;
+                block
+            })
+            .collect();
+        Self { blocks }
+    }
+
+    /// Features at strides 1 to 32 to `[n, 16, h, w]`.
+    pub fn forward(&self, features: [Tensor<4>; 6]) -> Tensor<4> {
+        let [_, f1, f2, f3, f4, f5] = features;
+        let skips = [Some(f4), Some(f3), Some(f2), Some(f1), None];
+        self.blocks.iter().zip(skips).fold(f5, |x, (block, skip)| block.forward(x, skip.into_iter().collect()))
+    }
+}
+
+/// Upsample ×2 (nearest), concatenate the skips, then twice 3×3 convolution, normalisation and ReLU.
+#[derive(Module, Debug)]
+pub struct UnetDecoderBlock {
+    /// First convolution.
+    pub conv1: ConvNorm,
+    /// Attention on the concatenated input.
+    pub attention1: Option<ScSe>,
+    /// Second convolution.
+    pub conv2: ConvNorm,
+    /// Attention on the output.
+    pub attention2: Option<ScSe>,
+}
+
+impl UnetDecoderBlock {
+    /// A block from `in_channels + skip_channels` to `out_channels` channels.
+    pub fn new(
+        in_channels: usize,
+        skip_channels: usize,
+        out_channels: usize,
+        attention: Attention,
+        device: &Device,
+    ) -> Self {
+        let conv = |in_channels| {
+            // Kaiming uniform for ReLU (SMP's `initialize_decoder`).
+            let initializer = Initializer::KaimingUniform { gain: 2f64.sqrt(), fan_out_only: false };
+            ConvNormSpec { in_channels, out_channels, kernel_px: 3, stride: 1, groups: 1, bn_weight: 1.0 }
+                .init(initializer, device)
+        };
+        let scse = |channels| match attention {
+            Attention::None => None,
+            Attention::ScSe => Some(ScSe::new(channels, device)),
+        };
+        Self {
+            conv1: conv(in_channels + skip_channels),
+            attention1: scse(in_channels + skip_channels),
+            conv2: conv(out_channels),
+            attention2: scse(out_channels),
+        }
+    }
+
+    /// `x` is `[n, c, h, w]`, every skip `[n, _, 2h, 2w]`; the result is `[n, out_channels, 2h, 2w]`.
+    pub fn forward(&self, x: Tensor<4>, skips: Vec<Tensor<4>>) -> Tensor<4> {
+        let mut x = upsample2(x);
+        if !skips.is_empty() {
+            let mut parts = vec![x];
+            parts.extend(skips);
+            x = Tensor::cat(parts, 1);
+        }
+        if let Some(attention) = &self.attention1 {
+            x = attention.forward(x);
+        }
+        let x = relu(self.conv1.forward(x));
+        let x = relu(self.conv2.forward(x));
+        match &self.attention2 {
+            Some(attention) => attention.forward(x),
+            None => x,
+        }
+    }
+}
+
+/// Every pixel becomes 2×2 pixels.
+fn upsample2(x: Tensor<4>) -> Tensor<4> {
+    let options = InterpolateOptions::new(InterpolateMode::Nearest).with_scale_factor([2.0, 2.0]);
+    interpolate(x, options)
+}

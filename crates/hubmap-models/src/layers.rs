@@ -1,0 +1,119 @@
+//! Layers that encoder and decoder share.
+
+use burn::module::{Flag, Module, Param, RunningState};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{Initializer, PaddingConfig2d};
+use burn::tensor::{Device, Tensor};
+
+/// Weight of the newest batch in the running statistics (PyTorch's default).
+const MOMENTUM: f64 = 0.1;
+/// Added to the variance (PyTorch's default).
+const EPSILON: f64 = 1e-5;
+
+/// Batch normalisation over `[n, c, h, w]` that keeps its running variance as PyTorch does.
+///
+/// Burn's own layer stores the biased batch variance; PyTorch stores the unbiased one, which at stride
+/// 32 of a small crop (18 pixels, say) is 6 % larger and shows in evaluation.
+#[derive(Module, Debug)]
+pub struct BatchNorm {
+    /// Scale, `[c]`.
+    pub weight: Param<Tensor<1>>,
+    /// Shift, `[c]`.
+    pub bias: Param<Tensor<1>>,
+    /// Whether batch statistics are used on an autodiff device; off for a frozen encoder.
+    pub training: Param<Flag>,
+    /// Running mean, `[c]`.
+    pub running_mean: RunningState<Tensor<1>>,
+    /// Running unbiased variance, `[c]`.
+    pub running_var: RunningState<Tensor<1>>,
+}
+
+impl BatchNorm {
+    /// A layer over `channels` channels, with scale `weight` (1 unless a residual branch starts at 0).
+    pub fn new(channels: usize, weight: f64, device: &Device) -> Self {
+        Self {
+            weight: Initializer::Constant { value: weight }.init([channels], device),
+            bias: Initializer::Zeros.init([channels], device),
+            training: Param::from_bool(true),
+            running_mean: RunningState::new(Tensor::zeros([channels], device)),
+            running_var: RunningState::new(Tensor::ones([channels], device)),
+        }
+    }
+
+    /// Normalises `[n, c, h, w]`: by batch statistics on an autodiff device, else by the running ones.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        if !(x.device().is_autodiff() && self.training.is_enabled()) {
+            return burn::tensor::module::batch_norm(
+                x,
+                self.weight.val(),
+                self.bias.val(),
+                self.running_mean.value(),
+                self.running_var.value(),
+                EPSILON,
+            );
+        }
+        let [n, _, h, w] = x.dims();
+        let count = (n * h * w) as f64;
+        let unbiased = if count > 1.0 { count / (count - 1.0) } else { 1.0 };
+        let out = burn::tensor::module::batch_norm_train(x, self.weight.val(), self.bias.val(), EPSILON);
+        let blend = |state: &RunningState<Tensor<1>>, batch: Tensor<1>, scale: f64| {
+            let old = state.value_sync().mul_scalar(1.0 - MOMENTUM);
+            state.update(old.add(batch.detach().mul_scalar(MOMENTUM * scale)).detach());
+        };
+        blend(&self.running_mean, out.mean, 1.0);
+        blend(&self.running_var, out.variance, unbiased);
+        out.output
+    }
+}
+
+/// Convolution without bias, then batch normalisation.
+#[derive(Module, Debug)]
+pub struct ConvNorm {
+    /// The convolution.
+    pub conv: Conv2d,
+    /// The normalisation after it.
+    pub bn: BatchNorm,
+}
+
+/// What a [`ConvNorm`] is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConvNormSpec {
+    pub(crate) in_channels: usize,
+    pub(crate) out_channels: usize,
+    pub(crate) kernel_px: usize,
+    pub(crate) stride: usize,
+    pub(crate) groups: usize,
+    /// Start value of the normalisation's scale.
+    pub(crate) bn_weight: f64,
+}
+
+impl ConvNormSpec {
+    pub(crate) fn init(self, initializer: Initializer, device: &Device) -> ConvNorm {
+        let pad = self.kernel_px / 2;
+        let conv = Conv2dConfig::new([self.in_channels, self.out_channels], [self.kernel_px; 2])
+            .with_stride([self.stride; 2])
+            .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
+            .with_groups(self.groups)
+            .with_bias(false)
+            .with_initializer(initializer)
+            .init(device);
+        ConvNorm { conv, bn: BatchNorm::new(self.out_channels, self.bn_weight, device) }
+    }
+}
+
+impl ConvNorm {
+    /// `[n, c_in, h, w]` to `[n, c_out, h / stride, w / stride]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.bn.forward(self.conv.forward(x))
+    }
+}
+
+/// A 1×1 convolution with bias and PyTorch's default start values, as attention blocks use it.
+pub(crate) fn pointwise(in_channels: usize, out_channels: usize, device: &Device) -> Conv2d {
+    Conv2dConfig::new([in_channels, out_channels], [1, 1]).init(device)
+}
+
+/// Mean over height and width: `[n, c, h, w]` to `[n, c, 1, 1]`.
+pub(crate) fn global_mean(x: Tensor<4>) -> Tensor<4> {
+    x.mean_dim(3).mean_dim(2)
+}

@@ -2,10 +2,18 @@
 
 mod error;
 mod geometry;
+mod mask;
+mod polygon;
 mod raster;
+mod resample;
+mod rle;
 mod tiff;
 
 pub use error::{Error, Result};
 pub use geometry::{Size, Window};
+pub use mask::Mask;
+pub use polygon::{Bounds, Polygon, trace_polygons};
 pub use raster::RasterReader;
+pub use resample::{area_downscale, area_downscale_2d, nearest_downscale, nearest_downscale_2d};
+pub use rle::{Rle, RleEncoder, RleError, Run};
 pub use tiff::{Compression, Layout, TiffSpec, TiffWriter, write_mask};

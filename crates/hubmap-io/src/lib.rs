@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod annotation;
 mod error;
 mod geometry;
 mod mask;
@@ -9,6 +10,7 @@ mod resample;
 mod rle;
 mod tiff;
 
+pub use annotation::{Feature, ObjectKind, read_annotations, write_annotations};
 pub use error::{Error, Result};
 pub use geometry::{Size, Window};
 pub use mask::Mask;

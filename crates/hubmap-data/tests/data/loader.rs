@@ -1,0 +1,181 @@
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use hubmap_data::augment::Preset;
+use hubmap_data::tile_file::{write_image, write_mask};
+use hubmap_data::{Batch, Dataset, Loader, LoaderConfig, Normalization};
+use ndarray::{Array2, Array3};
+use tempfile::TempDir;
+
+/// `n_tiles` tiles of 24x20 px, each with its own pixels.
+fn tiles(n_tiles: usize) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in ["imgs", "masks"] {
+        std::fs::create_dir_all(folder.path().join(kind).join("s")).unwrap();
+    }
+    for idx in 0..n_tiles {
+        write_tile(folder.path(), idx, 20, 24);
+    }
+    folder
+}
+
+fn write_tile(folder: &Path, idx: usize, height: usize, width: usize) {
+    let image =
+        Array3::from_shape_fn((height, width, 3), |(y, x, c)| (idx * 37 + y * 11 + x * 5 + c * 59) as u8);
+    let mask = Array2::from_shape_fn(
+        (height, width),
+        |(y, x)| if (x + y + idx).is_multiple_of(3) { 255 } else { 0 },
+    );
+    write_image(&folder.join(format!("imgs/s/{idx:06}.png")), &image).unwrap();
+    write_mask(&folder.join(format!("masks/s/{idx:06}.png")), &mask).unwrap();
+}
+
+fn config(threads: usize) -> LoaderConfig {
+    LoaderConfig {
+        batch_size: 4,
+        shuffle: true,
+        drop_last: false,
+        seed: 11,
+        prefetch: 2,
+        threads: NonZeroUsize::new(threads),
+        transform: Preset::Geometric.transform(16),
+        normalization: Normalization::KIDNEY,
+    }
+}
+
+fn loader(folder: &TempDir, config: LoaderConfig) -> Loader {
+    Loader::new(Dataset::open_dir(folder.path(), "d").unwrap(), config).unwrap()
+}
+
+fn epoch(loader: &Loader, epoch_idx: u64) -> Vec<Batch> {
+    loader.epoch(epoch_idx).map(Result::unwrap).collect()
+}
+
+/// Fails instead of hanging the suite.
+fn within_a_minute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || sender.send(work()));
+    receiver.recv_timeout(Duration::from_secs(60)).expect("hung or panicked")
+}
+
+#[test]
+fn batches_do_not_depend_on_threads_or_prefetch() {
+    let folder = tiles(11);
+    let reference = epoch(&loader(&folder, config(1)), 3);
+    assert_eq!(reference.iter().map(Batch::len).collect::<Vec<_>>(), [4, 4, 3]);
+    for threads in [1, 2, 4] {
+        for prefetch in [0, 1, 5] {
+            let loader = loader(&folder, LoaderConfig { prefetch, ..config(threads) });
+            assert_eq!(epoch(&loader, 3), reference);
+        }
+    }
+}
+
+#[test]
+fn every_epoch_has_every_sample_once_in_another_order() {
+    let folder = tiles(11);
+    let loader = loader(&folder, config(2));
+    let names =
+        |epoch_idx| epoch(&loader, epoch_idx).into_iter().flat_map(|batch| batch.names).collect::<Vec<_>>();
+    let (first, second) = (names(0), names(1));
+    assert_ne!(first, second);
+    assert_eq!(first, names(0));
+    let sorted = |mut names: Vec<String>| {
+        names.sort_unstable();
+        names
+    };
+    let in_order = (0..11).map(|idx| format!("d/s/{idx:06}")).collect::<Vec<_>>();
+    assert_eq!(sorted(first), in_order);
+    assert_eq!(sorted(second), in_order);
+}
+
+#[test]
+fn without_shuffle_and_with_drop_last() {
+    let folder = tiles(11);
+    let loader = loader(&folder, LoaderConfig { shuffle: false, drop_last: true, ..config(2) });
+    assert_eq!(loader.n_batches(), 2);
+    let names = epoch(&loader, 5).into_iter().flat_map(|batch| batch.names).collect::<Vec<_>>();
+    assert_eq!(names, (0..8).map(|idx| format!("d/s/{idx:06}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn repeated_samples_are_augmented_differently() {
+    let folder = tiles(1);
+    let dataset = Dataset::open_dir(folder.path(), "d").unwrap().repeated(8);
+    let batches = epoch(&Loader::new(dataset, LoaderConfig { batch_size: 8, ..config(2) }).unwrap(), 0);
+    let images = batches[0].images.outer_iter().collect::<Vec<_>>();
+    assert!(images.iter().skip(1).any(|image| image != images[0]));
+}
+
+#[test]
+fn consumer_on_a_one_thread_rayon_pool_does_not_deadlock() {
+    let n_batches = within_a_minute(|| {
+        let folder = tiles(9);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        pool.install(|| epoch(&loader(&folder, LoaderConfig { threads: None, ..config(1) }), 0).len())
+    });
+    assert_eq!(n_batches, 3);
+}
+
+#[test]
+fn dropping_an_epoch_early_stops_it_and_the_next_one_works() {
+    within_a_minute(|| {
+        let folder = tiles(9);
+        let loader = loader(&folder, LoaderConfig { prefetch: 1, batch_size: 1, ..config(2) });
+        for n_taken in [0, 1, 3] {
+            let mut epoch = loader.epoch(0);
+            for _ in 0..n_taken {
+                epoch.next().unwrap().unwrap();
+            }
+            drop(epoch);
+        }
+        assert_eq!(epoch(&loader, 1).len(), 9);
+        // The loader may go before its epoch.
+        let last = loader.epoch(2);
+        drop(loader);
+        assert_eq!(last.map(Result::unwrap).count(), 9);
+    });
+}
+
+#[test]
+fn errors_reach_the_consumer_with_the_file_and_end_the_epoch() {
+    let folder = tiles(9);
+    let broken = folder.path().join("imgs/s/000006.png");
+    let bytes = std::fs::read(&broken).unwrap();
+    std::fs::write(&broken, &bytes[..bytes.len() / 2]).unwrap();
+    for threads in [1, 4] {
+        let loader = loader(&folder, LoaderConfig { shuffle: false, ..config(threads) });
+        let mut epoch = loader.epoch(0);
+        epoch.next().unwrap().unwrap();
+        let error = format!("{:#}", epoch.next().unwrap().unwrap_err());
+        assert!(error.contains("000006.png: not a whole PNG"), "{error}");
+        assert!(epoch.next().is_none());
+    }
+}
+
+#[test]
+fn different_sizes_in_a_batch_are_named() {
+    let folder = tiles(3);
+    write_tile(folder.path(), 1, 20, 30);
+    let transform = hubmap_data::augment::Transform { steps: Vec::new() };
+    let loader = loader(&folder, LoaderConfig { shuffle: false, transform, ..config(2) });
+    let error = loader.epoch(0).next().unwrap().unwrap_err().to_string();
+    assert!(error.contains("d/s/000000 is 24x20, d/s/000001 is 30x20"), "{error}");
+}
+
+#[test]
+fn impossible_configurations_are_refused() {
+    let folder = tiles(3);
+    let refused =
+        |config| Loader::new(Dataset::open_dir(folder.path(), "d").unwrap(), config).unwrap_err().to_string();
+    assert!(refused(LoaderConfig { batch_size: 0, ..config(1) }).contains("batch_size"));
+    assert!(
+        refused(LoaderConfig { drop_last: true, ..config(1) })
+            .contains("3 samples do not fill one batch of 4")
+    );
+    let normalization = Normalization { std: [0.0; 3], ..Normalization::KIDNEY };
+    assert!(refused(LoaderConfig { normalization, ..config(1) }).contains("std"));
+    assert!(Loader::new(Dataset::default(), config(1)).unwrap_err().to_string().contains("no samples"));
+}

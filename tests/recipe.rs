@@ -93,12 +93,10 @@ pub(crate) fn tensors(model: &str) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
 pub(crate) fn write(path: &Path, tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) {
     let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = tensors
         .iter()
-        .map(|(name, (shape, values))| {
-            (name, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect())
-        })
+        .map(|(name, (shape, values))| (name, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
         .collect();
-    let views = bytes
-        .iter()
-        .map(|(name, shape, data)| (name.as_str(), TensorView::new(Dtype::F32, (*shape).clone(), data).unwrap()));
+    let views = bytes.iter().map(|(name, shape, data)| {
+        (name.as_str(), TensorView::new(Dtype::F32, (*shape).clone(), data).unwrap())
+    });
     std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
 }

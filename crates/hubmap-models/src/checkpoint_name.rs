@@ -55,7 +55,8 @@ mod tests {
 
     #[test]
     fn other_names_are_refused() {
-        for name in ["last.safetensors", "e1_t2_ema.safetensors", "e1_t2_ema_0.5_x.safetensors", "ex_t2_ema_0.5.pth"]
+        for name in
+            ["last.safetensors", "e1_t2_ema.safetensors", "e1_t2_ema_0.5_x.safetensors", "ex_t2_ema_0.5.pth"]
         {
             assert!(name.parse::<CheckpointName>().is_err(), "{name}");
         }

@@ -31,9 +31,7 @@ impl Decoder {
     pub fn new(kind: DecoderKind, channels: [usize; 6], attention: Attention, device: &Device) -> Self {
         match kind {
             DecoderKind::Unet => Self::Unet(Unet::new(channels, attention, device)),
-            DecoderKind::UnetPlusPlus => {
-                Self::UnetPlusPlus(UnetPlusPlus::new(channels, attention, device))
-            }
+            DecoderKind::UnetPlusPlus => Self::UnetPlusPlus(UnetPlusPlus::new(channels, attention, device)),
         }
     }
 

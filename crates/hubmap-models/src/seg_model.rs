@@ -1,5 +1,7 @@
 //! A model is encoder, decoder and head, nothing else.
 
+use std::sync::{Mutex, PoisonError};
+
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, PaddingConfig2d};
@@ -40,10 +42,25 @@ pub struct SegModel {
     pub head: Conv2d,
 }
 
+/// Held while weights are drawn: Burn has one random stream per backend, shared by all threads.
+static DRAWING: Mutex<()> = Mutex::new(());
+
 impl SegModelConfig {
     /// Builds the network with fresh weights drawn on `device`: timm's start values in the encoder,
-    /// segmentation_models.pytorch's in decoder and head. Seed the device first for repeatable weights.
+    /// segmentation_models.pytorch's in decoder and head.
     pub fn init(&self, device: &Device) -> SegModel {
+        let _drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
+        self.draw(device)
+    }
+
+    /// Like [`SegModelConfig::init`], with the weights that belong to `seed`.
+    pub fn init_seeded(&self, seed: u64, device: &Device) -> SegModel {
+        let _drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
+        device.seed(seed);
+        self.draw(device)
+    }
+
+    fn draw(&self, device: &Device) -> SegModel {
         let spec = regnet_spec(self.encoder);
         let head = Conv2dConfig::new([DECODER_CHANNELS[4], 1], [3, 3])
             .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))

@@ -147,10 +147,13 @@ pub fn save_weights(model: &SegModel, config: &SegModelConfig, path: &Path) -> R
 /// The network that the tensors of a safetensors file belong to, from their names and shapes.
 pub fn guess_config(path: &Path) -> Result<SegModelConfig, WeightsError> {
     let tensors = read_canonical(path)?;
-    let unknown = |problem: &str| WeightsError::UnknownNetwork { path: path.to_owned(), problem: problem.into() };
+    let unknown =
+        |problem: &str| WeightsError::UnknownNetwork { path: path.to_owned(), problem: problem.into() };
     let shape = |name: &str| tensors.get(name).map(|t| t.shape.as_slice());
     let n_blocks = |stage: usize| {
-        (1..).take_while(|b| shape(&format!("encoder.model.s{stage}.b{b}.conv1.conv.weight")).is_some()).count()
+        (1..)
+            .take_while(|b| shape(&format!("encoder.model.s{stage}.b{b}.conv1.conv.weight")).is_some())
+            .count()
     };
     let depths = [n_blocks(1), n_blocks(2), n_blocks(3), n_blocks(4)];
     let width = |stage: usize| {
@@ -163,9 +166,7 @@ pub fn guess_config(path: &Path) -> Result<SegModelConfig, WeightsError> {
         .copied()
         .find(|&kind| {
             let spec = regnet_spec(kind);
-            spec.depths == depths
-                && spec.widths.map(Some) == widths
-                && spec.squeeze_excite == squeeze_excite
+            spec.depths == depths && spec.widths.map(Some) == widths && spec.squeeze_excite == squeeze_excite
         })
         .ok_or_else(|| unknown("no RegNet encoder has these stages"))?;
     let (decoder, first_block) = if shape("decoder.blocks.x_0_0.conv1.0.weight").is_some() {

@@ -40,7 +40,10 @@ impl Unet {
     pub fn forward(&self, features: [Tensor<4>; 6]) -> Tensor<4> {
         let [_, f1, f2, f3, f4, f5] = features;
         let skips = [Some(f4), Some(f3), Some(f2), Some(f1), None];
-        self.blocks.iter().zip(skips).fold(f5, |x, (block, skip)| block.forward(x, skip.into_iter().collect()))
+        self.blocks
+            .iter()
+            .zip(skips)
+            .fold(f5, |x, (block, skip)| block.forward(x, skip.into_iter().collect()))
     }
 }
 
@@ -91,9 +94,10 @@ impl UnetDecoderBlock {
             let mut parts = vec![x];
             parts.extend(skips);
             x = Tensor::cat(parts, 1);
-        }
-        if let Some(attention) = &self.attention1 {
-            x = attention.forward(x);
+            // SMP leaves the first attention out where there is no skip, though it has the weights.
+            if let Some(attention) = &self.attention1 {
+                x = attention.forward(x);
+            }
         }
         let x = relu(self.conv1.forward(x));
         let x = relu(self.conv2.forward(x));

@@ -1,4 +1,5 @@
 //! Binary images of slide size, one bit per pixel.
+#![expect(clippy::needless_pass_by_value, reason = "array views are made to be passed by value")]
 
 use ndarray::{Array2, ArrayView2};
 

@@ -1,4 +1,5 @@
 //! Reduction by whole factors, as `cv2.resize` does it to `(width / factor, height / factor)`.
+#![expect(clippy::needless_pass_by_value, reason = "array views are made to be passed by value")]
 
 mod area_table;
 

@@ -286,9 +286,7 @@ fn classification(value: Option<&Value>) -> (Option<String>, Option<[u8; 3]>) {
     }
     let name = match (&value["name"], value["names"].as_array()) {
         (Value::String(name), _) => Some(name.clone()),
-        (_, Some(names)) => {
-            Some(names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(": "))
-        }
+        (_, Some(names)) => Some(names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(": ")),
         _ => None,
     };
     let component = |i: usize| value["color"].get(i)?.as_u64().and_then(|v| u8::try_from(v).ok());

@@ -15,7 +15,8 @@ use crate::{Error, Polygon, Result};
 ///
 /// Rings are closed, a single polygon is a `Polygon` and several are a `MultiPolygon`, whole coordinates are
 /// written without a fraction, and measurements that are not finite are left out.
-/// Features without polygons are left out too, and a feature without an `id` gets none: QuPath makes one up.
+/// Polygons of fewer than three vertices, and features without any other, are left out too.
+/// A feature without an `id` gets none: QuPath makes one up.
 /// A path that ends in `.gz` is compressed.
 ///
 /// The file appears under its name only when it is complete, and an old one stays until then.
@@ -25,7 +26,7 @@ pub fn write_annotations<'a>(path: &Path, features: impl IntoIterator<Item = &'a
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let file = NamedTempFile::new_in(folder).map_err(|source| Error::io(path, "create", source))?;
+    let file = temporary_in(folder).map_err(|source| Error::io(path, "create", source))?;
     let mut out = BufWriter::new(file);
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz")) {
         let mut gzip = GzEncoder::new(&mut out, Compression::default());
@@ -35,15 +36,23 @@ pub fn write_annotations<'a>(path: &Path, features: impl IntoIterator<Item = &'a
         write_collection(path, &mut out, features)?;
     }
     let file = out.into_inner().map_err(|error| Error::io(path, "write", error.into_error()))?;
-    // Temporary files are private to their owner; results are not.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let permissions = std::fs::Permissions::from_mode(0o644);
-        file.as_file().set_permissions(permissions).map_err(|source| Error::io(path, "write", source))?;
-    }
     file.persist(path).map_err(|error| Error::io(path, "rename", error.error))?;
     Ok(())
+}
+
+/// A temporary file with the permissions of any new file; those of temporary files are private.
+fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".hubmap-").suffix(".json.part");
+    #[cfg(unix)]
+    let permissions = {
+        use std::os::unix::fs::PermissionsExt as _;
+        // The process's umask still applies.
+        std::fs::Permissions::from_mode(0o666)
+    };
+    #[cfg(unix)]
+    builder.permissions(permissions);
+    builder.tempfile_in(folder)
 }
 
 fn write_collection<'a>(
@@ -53,7 +62,8 @@ fn write_collection<'a>(
 ) -> Result<()> {
     let io_error = |source| Error::io(path, "write", source);
     out.write_all(b"{\"type\":\"FeatureCollection\",\"features\":[").map_err(io_error)?;
-    let features = features.into_iter().enumerate().filter(|(_, feature)| !feature.polygons.is_empty());
+    let features = features.into_iter().enumerate();
+    let features = features.filter(|(_, feature)| feature.polygons.iter().any(is_drawable));
     for (n_written, (idx, feature)) in features.enumerate() {
         let separator = if n_written == 0 { "\n" } else { ",\n" };
         out.write_all(separator.as_bytes()).map_err(io_error)?;
@@ -67,7 +77,8 @@ fn write_collection<'a>(
 
 /// A feature in QuPath's form, or `None` if a vertex is not finite.
 fn feature_json(feature: &Feature) -> Option<Value> {
-    let mut parts = feature.polygons.iter().map(polygon_json).collect::<Option<Vec<_>>>()?;
+    let polygons = feature.polygons.iter().filter(|polygon| is_drawable(polygon));
+    let mut parts = polygons.map(polygon_json).collect::<Option<Vec<_>>>()?;
     let geometry = if parts.len() == 1 {
         json!({ "type": "Polygon", "coordinates": parts.remove(0) })
     } else {
@@ -104,6 +115,11 @@ fn feature_json(feature: &Feature) -> Option<Value> {
     json.insert("geometry".to_owned(), geometry);
     json.insert("properties".to_owned(), properties.into());
     Some(json.into())
+}
+
+/// Whether a polygon has enough vertices to be a ring.
+fn is_drawable(polygon: &Polygon) -> bool {
+    polygon.exterior.len() >= 3
 }
 
 /// Closed rings of `[x, y]`.

@@ -35,7 +35,7 @@ struct RowRun {
 
 /// All runs of a mask, row by row.
 struct Runs {
-    runs: Vec<RowRun>,
+    all: Vec<RowRun>,
     /// Row of each run.
     rows: Vec<u32>,
     /// Where the runs of each row start.
@@ -44,13 +44,13 @@ struct Runs {
 
 impl Runs {
     fn of(mask: &Mask) -> Self {
-        let (mut runs, mut rows, mut first) = (Vec::new(), Vec::new(), vec![0]);
+        let (mut all, mut rows, mut first) = (Vec::new(), Vec::new(), vec![0]);
         for y in 0..mask.size().height {
-            push_runs(mask.row_bytes(y), mask.size().width, &mut runs);
-            rows.resize(runs.len(), y);
-            first.push(runs.len());
+            push_runs(mask.row_bytes(y), mask.size().width, &mut all);
+            rows.resize(all.len(), y);
+            first.push(all.len());
         }
-        Self { runs, rows, first }
+        Self { all, rows, first }
     }
 
     /// Indices of the runs in row `y`; rows off the mask have none.
@@ -65,7 +65,7 @@ impl Runs {
 
     /// Column of a side: even sides are the left ends of runs, odd ones the right ends.
     fn x_of(&self, side: usize) -> u32 {
-        let run = self.runs[side / 2];
+        let run = self.all[side / 2];
         if side.is_multiple_of(2) { run.x0 } else { run.x1 }
     }
 }
@@ -124,7 +124,7 @@ struct End {
 
 impl Links {
     fn new(runs: &Runs) -> Self {
-        let n = runs.runs.len();
+        let n = runs.all.len();
         Self { next: vec![VISITED; 2 * n], touches: vec![false; 2 * n], parent: (0..n).collect() }
     }
 
@@ -200,7 +200,7 @@ impl Links {
     fn join_components(&mut self, runs: &Runs, above: Range<usize>, below: Range<usize>) {
         let (mut a, mut b) = (above.start, below.start);
         while a < above.end && b < below.end {
-            let (upper, lower) = (runs.runs[a], runs.runs[b]);
+            let (upper, lower) = (runs.all[a], runs.all[b]);
             if upper.x0 < lower.x1 && lower.x0 < upper.x1 {
                 let (a, b) = (self.root(a), self.root(b));
                 self.parent[a.max(b)] = a.min(b);

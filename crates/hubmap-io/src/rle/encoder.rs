@@ -1,4 +1,5 @@
 //! Column-major runs from rows that arrive top to bottom.
+#![expect(clippy::needless_pass_by_value, reason = "array views are made to be passed by value")]
 
 use ndarray::ArrayView2;
 use rayon::prelude::*;

@@ -1,0 +1,514 @@
+//! Masks, run-length encoding, resampling and polygons against OpenCV's and numpy's results, and their laws.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
+use hubmap_io::{
+    Feature, Mask, ObjectKind, Polygon, Rle, RleEncoder, RleError, Size, Window, area_downscale,
+    area_downscale_2d, nearest_downscale, nearest_downscale_2d, read_annotations, trace_polygons,
+    write_annotations,
+};
+use hubmap_test_support::{json, npy};
+use ndarray::{Array2, Array3, Axis, Ix3, concatenate, s};
+use proptest::prelude::*;
+
+mod fixtures {
+    use super::*;
+
+    #[test]
+    fn rle_cases_encode_and_decode() {
+        let fixture = json("numerics/08_rle.json");
+        let cases = fixture["cases"].as_array().unwrap();
+        assert_eq!(cases.len(), 17);
+        for case in cases {
+            let name = case["name"].as_str().unwrap();
+            let size = Size::new(case["w"].as_u64().unwrap() as u32, case["h"].as_u64().unwrap() as u32);
+            let rows: Vec<&str> =
+                case["rows"].as_array().unwrap().iter().map(|r| r.as_str().unwrap()).collect();
+            let pixels = Array2::from_shape_fn((size.height as usize, size.width as usize), |(y, x)| {
+                if rows[y].as_bytes()[x] == b'#' { 200 } else { 0 }
+            });
+            let mask = Mask::from_array(pixels.view());
+            let text = case["rle"].as_str().unwrap();
+            assert_eq!(Rle::encode(&mask).to_string(), text, "{name}");
+            assert_eq!(Rle::parse(text).unwrap().decode(size).unwrap(), mask, "{name}");
+            assert_eq!(mask.count_ones(), case["pixels"].as_u64().unwrap(), "{name}");
+            let mut encoder = RleEncoder::new(size);
+            encoder.push_rows(pixels.view());
+            assert_eq!(encoder.finish().to_string(), text, "{name}");
+
+            // The Kaggle notebook loses the first and the last pixel of the image.
+            let mut cleared = mask.clone();
+            cleared.set(0, 0, false);
+            cleared.set(size.width - 1, size.height - 1, false);
+            assert_eq!(
+                Rle::encode(&cleared).to_string(),
+                case["rle_kaggle_notebook"].as_str().unwrap(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn resized_images_are_those_of_opencv() {
+        let index = json("numerics/05_resize/index.json");
+        let cases = index["cases"].as_array().unwrap();
+        let (mut n_area, mut n_nearest) = (0, 0);
+        for case in cases {
+            let name = case["name"].as_str().unwrap();
+            let input = npy::<u8, Ix3>(&format!("numerics/05_resize/{name}_in.npy"));
+            let expected = npy::<u8, Ix3>(&format!("numerics/05_resize/{name}_out.npy"));
+            let factor: u32 = name.split("_s").nth(1).unwrap()[..1].parse().unwrap();
+            if case["kind"] == "INTER_AREA" {
+                assert_eq!(area_downscale(input.view(), factor), expected, "{name}");
+                for band in 0..input.dim().2 {
+                    let out = area_downscale_2d(input.index_axis(Axis(2), band), factor);
+                    assert_eq!(out, expected.index_axis(Axis(2), band), "{name} band {band}");
+                }
+                n_area += 1;
+            } else {
+                assert_eq!(nearest_downscale(input.view(), factor), expected, "{name}");
+                let out = nearest_downscale_2d(input.index_axis(Axis(2), 1), factor);
+                assert_eq!(out, expected.index_axis(Axis(2), 1), "{name}");
+                n_nearest += 1;
+            }
+        }
+        assert_eq!((n_area, n_nearest), (20, 3));
+    }
+}
+
+mod rle {
+    use super::*;
+
+    fn error(text: &str) -> RleError {
+        Rle::parse(text).unwrap_err()
+    }
+
+    #[test]
+    fn broken_texts_are_refused_with_the_token() {
+        assert_eq!(error("1 2 x 4"), RleError::NotANumber { position: 3, token: "x".into() });
+        assert_eq!(error("1 -2"), RleError::NotANumber { position: 2, token: "-2".into() });
+        assert_eq!(error("1.0 2"), RleError::NotANumber { position: 1, token: "1.0".into() });
+        assert_eq!(error("0 2"), RleError::Zero { position: 1, what: "starts" });
+        assert_eq!(error("3 0"), RleError::Zero { position: 2, what: "lengths" });
+        assert_eq!(error("3 1 7"), RleError::OddCount { count: 3 });
+        assert_eq!(error("9 1 3 1"), RleError::Unsorted { position: 3, start: 3, previous_last: 9 });
+        assert_eq!(error("3 4 6 1"), RleError::Unsorted { position: 3, start: 6, previous_last: 6 });
+        assert_eq!(error("18446744073709551616 1"), RleError::Overflow { position: 1 });
+        assert_eq!(error("18446744073709551615 1"), RleError::Overflow { position: 2 });
+        assert!(error("1 x").to_string().contains("token 2 (\"x\")"));
+    }
+
+    #[test]
+    fn touching_runs_are_joined_and_space_is_free() {
+        let rle: Rle = "  3 2\t5 1\n9 1 ".parse().unwrap();
+        assert_eq!(rle.to_string(), "3 3 9 1");
+        assert_eq!(rle.count_ones(), 4);
+        assert_eq!(Rle::parse(" \n").unwrap(), Rle::default());
+    }
+
+    #[test]
+    fn runs_off_the_image_are_refused() {
+        let rle = Rle::parse("1 2 11 2").unwrap();
+        let size = Size::new(2, 5);
+        assert_eq!(rle.decode(size), Err(RleError::OutOfRange { start: 11, length: 2, size }));
+        assert!(rle.decode(Size::new(3, 4)).is_ok());
+        let huge = Rle::parse("1 18446744073709551614").unwrap();
+        assert!(matches!(huge.decode(size), Err(RleError::OutOfRange { .. })));
+        assert!(Rle::parse("1 1").unwrap().decode(Size::new(0, 5)).is_err());
+    }
+
+    #[test]
+    fn positions_beyond_32_bits_are_exact() {
+        let size = Size::new(70_000, 70_000);
+        let mut mask = Mask::new(size);
+        mask.fill_run(69_998, 69_990, 70_000);
+        mask.fill_run(69_999, 69_990, 70_000);
+        mask.set(69_999, 0, true);
+        let rle = Rle::encode(&mask);
+        assert_eq!(rle.runs()[0].start, 69_990 * 70_000 + 69_999);
+        // The pixel at the top of the last column continues the run of the column before.
+        assert_eq!(rle.runs()[8].start, 69_998 * 70_000 + 69_999);
+        assert_eq!(rle.runs()[8].length, 3);
+        assert_eq!(rle.count_ones(), 21);
+        assert_eq!(rle.decode(size).unwrap(), mask);
+    }
+
+    #[test]
+    fn missing_rows_count_as_empty() {
+        let mut encoder = RleEncoder::new(Size::new(2, 3));
+        encoder.push_rows(Array2::ones((2, 2)).view());
+        assert_eq!(encoder.finish().to_string(), "1 2 4 2");
+    }
+}
+
+mod polygons {
+    use super::*;
+
+    fn square(x: f64, y: f64, side: f64) -> Vec<[f64; 2]> {
+        vec![[x, y], [x + side, y], [x + side, y + side], [x, y + side]]
+    }
+
+    #[test]
+    fn measures_of_a_square_with_a_hole() {
+        let polygon =
+            Polygon { exterior: square(1e6, 2e6, 10.0), holes: vec![square(1e6 + 1.0, 2e6 + 1.0, 2.0)] };
+        assert!((polygon.area() - 96.0).abs() < 1e-6);
+        let [x, y] = polygon.centroid().unwrap();
+        let expected = (100.0 * 5.0 - 4.0 * 2.0) / 96.0;
+        assert!((x - 1e6 - expected).abs() < 1e-6 && (y - 2e6 - expected).abs() < 1e-6);
+        let bounds = polygon.bounds().unwrap();
+        assert_eq!((bounds.min, bounds.max), ([1e6, 2e6], [1e6 + 10.0, 2e6 + 10.0]));
+        assert!(polygon.contains([1e6 + 0.5, 2e6 + 0.5]));
+        assert!(!polygon.contains([1e6 + 1.5, 2e6 + 1.5]));
+    }
+
+    #[test]
+    fn outlines_without_area_have_a_centre() {
+        let line = Polygon::new(vec![[2.0, 1.0], [4.0, 1.0], [6.0, 1.0]]);
+        assert_eq!(line.centroid(), Some([4.0, 1.0]));
+        assert_eq!(Polygon::default().centroid(), None);
+        assert_eq!(Polygon::default().bounds(), None);
+    }
+
+    #[test]
+    fn pixel_centres_decide() {
+        let mut mask = Mask::new(Size::new(8, 4));
+        mask.fill_polygon(&Polygon::new(square(1.5, 0.5, 2.0)));
+        // Left and upper edges through a centre belong to the square, right and lower do not.
+        assert_eq!(Rle::encode(&mask).to_string(), "5 2 9 2");
+        let mut mask = Mask::new(Size::new(8, 4));
+        mask.fill_polygon(&Polygon::new(square(0.51, 0.51, 0.98)));
+        assert_eq!(mask.count_ones(), 0);
+    }
+
+    #[test]
+    fn whatever_leaves_the_mask_is_cut() {
+        let mut mask = Mask::new(Size::new(4, 3));
+        mask.fill_polygon(&Polygon::new(square(-1e9, -1e9, 2e9)));
+        assert_eq!(mask.count_ones(), 12);
+        mask.fill_polygon(&Polygon::new(vec![[f64::NAN, 0.0], [1.0, f64::INFINITY], [0.0, 1.0]]));
+        assert_eq!(mask.count_ones(), 12);
+    }
+
+    #[test]
+    fn components_that_touch_at_a_corner_stay_apart() {
+        let pixels = ndarray::array![[1, 1, 1], [1, 0, 1], [1, 1, 0]];
+        let polygons = trace_polygons(&Mask::from_array(pixels.view()));
+        // The hole touches the outline at one corner and is still cut out of it.
+        assert_eq!(polygons.len(), 1);
+        assert_eq!(polygons[0].holes.len(), 1);
+        assert!((polygons[0].area() - 7.0).abs() < 1e-9);
+        let diagonal = ndarray::array![[1, 0], [0, 1]];
+        assert_eq!(trace_polygons(&Mask::from_array(diagonal.view())).len(), 2);
+    }
+}
+
+mod annotations {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<Vec<Feature>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.json");
+        std::fs::write(&path, bytes).unwrap();
+        read_annotations(&path).map_err(|error| {
+            assert_eq!(error.path(), path);
+            error.to_string()
+        })
+    }
+
+    const POLYGON: &str = r#"{"type":"Polygon","coordinates":[[[1,2],[5.5,2,0],[5,9],[1,2]]]}"#;
+
+    #[test]
+    fn every_root_gives_the_same_features() {
+        let feature = format!(
+            r#"{{"geometry":{POLYGON},"type":"Feature","id":"a","properties":{{"objectType":"detection",
+            "classification":{{"name":"glomerulus","colorRGB":-3140401}},
+            "measurements":[{{"name":"p","value":0.5}},{{"name":"bad","value":"NaN"}}]}}}}"#
+        );
+        let expected = Feature {
+            id: Some("a".into()),
+            color: Some([208, 20, 207]),
+            kind: ObjectKind::Detection,
+            measurements: vec![("p".into(), 0.5)],
+            ..Feature::new("glomerulus", Polygon::new(vec![[1.0, 2.0], [5.5, 2.0], [5.0, 9.0]]))
+        };
+        let roots = [
+            format!("[{feature}]"),
+            format!("\u{feff}  [{feature}]\n"),
+            feature.clone(),
+            format!(r#"{{"features":[{feature}],"type":"FeatureCollection"}}"#),
+        ];
+        for root in roots {
+            assert_eq!(read(root.as_bytes()).unwrap(), std::slice::from_ref(&expected), "{root}");
+        }
+        assert_eq!(read(b"[]").unwrap(), []);
+    }
+
+    #[test]
+    fn geometries_of_all_kinds() {
+        let parts = |geometry: &str| {
+            read(format!(r#"[{{"type":"Feature","geometry":{geometry}}}]"#).as_bytes())
+                .map(|features| features[0].polygons.len())
+        };
+        assert_eq!(parts(POLYGON), Ok(1));
+        assert_eq!(parts(r#"{"coordinates":[[[1,2],[5,2],[5,9]]]}"#), Ok(1));
+        let multi = r"[[[[1,2],[5,2],[5,9],[1,2]],[[2,3],[3,3],[3,4]]],[[[8,8],[9,8],[9,9]]]]";
+        assert_eq!(parts(&format!(r#"{{"type":"MultiPolygon","coordinates":{multi}}}"#)), Ok(2));
+        assert_eq!(parts(r#"{"type":"Point","coordinates":[1,2]}"#), Ok(0));
+        assert_eq!(parts(r#"{"type":"LineString","coordinates":[[1,2],[3,4]]}"#), Ok(0));
+        assert_eq!(parts(r#"{"type":"Polygon","coordinates":[]}"#), Ok(0));
+        assert_eq!(parts("null"), Ok(0));
+        let members = format!(r#"{{"type":"GeometryCollection","geometries":[{POLYGON},{POLYGON}]}}"#);
+        assert_eq!(parts(&members), Ok(2));
+        for broken in [
+            r#"{"type":"Polygon","coordinates":[[1,2],[3,4]]}"#,
+            r#"{"type":"Circle","coordinates":[1,2]}"#,
+            r#"{"type":"Polygon","coordinates":[[[1],[3,4]]]}"#,
+            r#"{"type":"Polygon","coordinates":[[["a",1],[3,4]]]}"#,
+            r#"{"type":"Polygon","coordinates":[[[1,2],3,4]]}"#,
+        ] {
+            assert!(parts(broken).unwrap_err().contains("feature 0: "), "{broken}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_feature() {
+        let good = format!(r#"{{"type":"Feature","geometry":{POLYGON}}}"#);
+        let message = read(format!(r#"[{good},{good},{{"type":"Feture"}}]"#).as_bytes()).unwrap_err();
+        assert!(message.contains("feature 2: a \"Feture\""), "{message}");
+        let message = read(format!("[{good},{good}").as_bytes()).unwrap_err();
+        assert!(message.contains("EOF"), "{message}");
+        for text in ["", "12", "{}", "nonsense", "[{}] trailing"] {
+            assert!(read(text.as_bytes()).unwrap_err().contains("not an annotation file"), "{text}");
+        }
+        assert!(read(&[0x1f, 0x8b, 8, 0, 1]).unwrap_err().contains("gzip"));
+        assert!(read_annotations("no/such/file.json".as_ref()).unwrap_err().to_string().contains("open"));
+    }
+
+    #[test]
+    fn written_features_read_back() {
+        let ring = |x: f64| vec![[x, 1.0], [x + 2.25, 1.0], [x, 7.0]];
+        let features = [
+            Feature {
+                id: Some("7a0e8a8e-7c3c-4b9e-9a55-0d9f6b0f3c11".into()),
+                color: Some([1, 2, 255]),
+                kind: ObjectKind::Detection,
+                measurements: vec![("area µm²".into(), 12.5), ("n".into(), 3.0)],
+                ..Feature::new("glomerulus", Polygon { exterior: ring(0.0), holes: vec![ring(0.25)] })
+            },
+            Feature {
+                polygons: vec![Polygon::new(ring(10.0)), Polygon::new(ring(20.0))],
+                ..Feature::default()
+            },
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["out.geojson", "out.geojson.gz"] {
+            let path = folder.path().join(name);
+            write_annotations(&path, &features).unwrap();
+            assert_eq!(read_annotations(&path).unwrap(), features, "{name}");
+        }
+        assert_eq!(std::fs::read(folder.path().join("out.geojson.gz")).unwrap()[..2], [0x1f, 0x8b]);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn written_files_follow_the_rules_of_qupath() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.geojson");
+        let mut feature = Feature::new("g", Polygon::new(vec![[1.0, 1.0], [2.5, 1.0], [1.0, 7.0]]));
+        feature.measurements = vec![("nan".into(), f64::NAN), ("ok".into(), 1.5)];
+        let line = Feature { polygons: vec![Polygon::new(vec![[0.0, 0.0]])], ..Feature::default() };
+        write_annotations(&path, [&Feature::default(), &feature, &line]).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(json["type"], "FeatureCollection");
+        assert_eq!(json["features"].as_array().unwrap().len(), 1);
+        let feature_json = &json["features"][0];
+        assert_eq!(
+            feature_json["geometry"],
+            serde_json::json!({"type": "Polygon", "coordinates": [[[1, 1], [2.5, 1], [1, 7], [1, 1]]]})
+        );
+        assert_eq!(
+            feature_json["properties"],
+            serde_json::json!({"objectType": "annotation", "classification": {"name": "g"},
+                               "measurements": {"ok": 1.5}})
+        );
+
+        feature.polygons[0].exterior[1][0] = f64::INFINITY;
+        let error = write_annotations(&path, [&line, &feature]).unwrap_err().to_string();
+        assert!(error.contains("feature 1 has a vertex"), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the old file alone stays");
+        assert!(write_annotations("no/such/folder/out.json".as_ref(), &[]).is_err());
+    }
+}
+
+mod laws {
+    use super::*;
+
+    /// Blobs and noise: a mask with long runs, single pixels, holes and corners that touch.
+    fn pixels() -> impl Strategy<Value = Array2<u8>> {
+        (1..90_usize, 1..150_usize, 0..=4_usize, 0.0..1.0_f64, any::<u64>()).prop_map(
+            |(height, width, n_blocks, density, seed)| {
+                let mut state = seed | 1;
+                let mut next = move |n: usize| {
+                    state =
+                        state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    (state >> 33) as usize % n.max(1)
+                };
+                let threshold = (density * density * 1000.0) as usize;
+                let mut pixels = Array2::from_shape_fn((height, width), |_| u8::from(next(1000) < threshold));
+                for _ in 0..n_blocks {
+                    let (y, x, value) = (next(height), next(width), next(3) as u8);
+                    let (y1, x1) = ((y + next(40)).min(height), (x + next(70)).min(width));
+                    pixels.slice_mut(s![y..y1, x..x1]).fill(value);
+                }
+                pixels
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn arrays_round_trip(pixels in pixels()) {
+            let mask = Mask::from_array(pixels.view());
+            let ones = pixels.mapv(|v| u8::from(v != 0));
+            prop_assert_eq!(mask.to_array(), &ones);
+            prop_assert_eq!(mask.count_ones(), ones.iter().map(|&v| v as u64).sum::<u64>());
+            prop_assert_eq!(Mask::from_array(pixels.t()).to_array(), ones.t());
+        }
+
+        #[test]
+        fn rle_is_that_of_the_definition_and_round_trips(pixels in pixels()) {
+            let mask = Mask::from_array(pixels.view());
+            let rle = Rle::encode(&mask);
+            let mut expected: Vec<(u64, u64)> = Vec::new();
+            for (i, _) in pixels.t().iter().enumerate().filter(|(_, v)| **v != 0) {
+                match expected.last_mut() {
+                    Some((start, length)) if *start + *length == i as u64 + 1 => *length += 1,
+                    _ => expected.push((i as u64 + 1, 1)),
+                }
+            }
+            let runs: Vec<_> = rle.runs().iter().map(|run| (run.start, run.length)).collect();
+            prop_assert_eq!(runs, expected);
+            prop_assert_eq!(rle.decode(mask.size()).unwrap(), mask);
+            prop_assert_eq!(Rle::parse(&rle.to_string()).unwrap(), rle);
+        }
+
+        #[test]
+        fn rows_in_blocks_give_the_same_runs(pixels in pixels(), block in 1..20_usize) {
+            let mask = Mask::from_array(pixels.view());
+            let mut by_block = RleEncoder::new(mask.size());
+            let mut by_row = RleEncoder::new(mask.size());
+            for rows in pixels.axis_chunks_iter(Axis(0), block) {
+                by_block.push_rows(rows);
+            }
+            for y in 0..mask.size().height {
+                by_row.push_row_bytes(mask.row_bytes(y));
+            }
+            prop_assert_eq!(by_block.finish(), Rle::encode(&mask));
+            prop_assert_eq!(by_row.finish(), Rle::encode(&mask));
+        }
+
+        #[test]
+        fn windows_are_cut_from_the_mask(
+            pixels in pixels(), x in -30..160_i64, y in -30..100_i64, width in 1..80_u32, height in 1..80_u32,
+        ) {
+            let mask = Mask::from_array(pixels.view());
+            let window = mask.read(Window::new(x, y, width, height));
+            for ((dy, dx), &value) in window.indexed_iter() {
+                let (x, y) = (x + dx as i64, y + dy as i64);
+                let set = x >= 0 && y >= 0 && mask.get(x as u32, y as u32);
+                prop_assert_eq!(value, u8::from(set));
+            }
+        }
+
+        #[test]
+        fn runs_fill_what_pixels_fill(y in 0..3_u32, x0 in 0..80_u32, x1 in 0..80_u32) {
+            let (mut by_run, mut by_pixel) = (Mask::new(Size::new(70, 2)), Mask::new(Size::new(70, 2)));
+            by_run.fill_run(y, x0, x1);
+            (x0..x1).for_each(|x| by_pixel.set(x, y, true));
+            prop_assert_eq!(by_run, by_pixel);
+        }
+
+        #[test]
+        fn traced_polygons_fill_the_mask(pixels in pixels()) {
+            let mask = Mask::from_array(pixels.view());
+            let polygons = trace_polygons(&mask);
+            let mut filled = Mask::new(mask.size());
+            for polygon in &polygons {
+                filled.fill_polygon(polygon);
+                for ring in polygon.rings() {
+                    prop_assert!(ring.len() >= 4);
+                    let mut corners: Vec<_> = ring.iter().map(|p| p.map(|v| v as i64)).collect();
+                    corners.sort_unstable();
+                    corners.dedup();
+                    prop_assert_eq!(corners.len(), ring.len(), "no ring passes a corner twice");
+                }
+            }
+            prop_assert_eq!(&filled, &mask);
+            let area: f64 = polygons.iter().map(Polygon::area).sum();
+            prop_assert_eq!(area as u64, mask.count_ones());
+        }
+
+        #[test]
+        fn polygons_fill_by_pixel_centres(
+            ring in proptest::collection::vec([-5.0..45.0_f64, -5.0..45.0_f64], 3..12), snap in any::<bool>(),
+        ) {
+            let ring: Vec<_> = ring
+                .into_iter()
+                .map(|p| if snap { p.map(|v| (v * 2.0).round() / 2.0) } else { p })
+                .collect();
+            let polygon = Polygon::new(ring);
+            let mut mask = Mask::new(Size::new(40, 40));
+            mask.fill_polygon(&polygon);
+            for y in 0..40 {
+                for x in 0..40 {
+                    let inside = polygon.contains([x as f64 + 0.5, y as f64 + 0.5]);
+                    prop_assert_eq!(mask.get(x, y), inside, "({}, {})", x, y);
+                }
+            }
+        }
+
+        #[test]
+        fn halves_of_a_polygon_share_no_pixel(
+            ring in proptest::collection::vec([0.0..40.0_f64, 0.0..40.0_f64], 3..4), t in 0.1..0.9_f64,
+        ) {
+            let cut = [ring[1][0] + t * (ring[2][0] - ring[1][0]), ring[1][1] + t * (ring[2][1] - ring[1][1])];
+            let (mut a, mut b) = (Mask::new(Size::new(40, 40)), Mask::new(Size::new(40, 40)));
+            a.fill_polygon(&Polygon::new(vec![ring[0], ring[1], cut]));
+            b.fill_polygon(&Polygon::new(vec![cut, ring[2], ring[0]]));
+            let n_separate = a.count_ones() + b.count_ones();
+            a.union(&b);
+            prop_assert_eq!(a.count_ones(), n_separate);
+        }
+
+        #[test]
+        fn whole_factors_average_exactly(
+            height in 1..20_usize, width in 1..70_usize, bands in 1..5_usize, factor in 1..7_u32, seed in any::<u8>(),
+        ) {
+            let f = factor as usize;
+            let pixels = Array3::from_shape_fn((height * f, width * f, bands), |(y, x, c)| {
+                ((y * 31 + x * 17 + c * 101) as u8).wrapping_mul(seed | 1)
+            });
+            let out = area_downscale(pixels.view(), factor);
+            prop_assert_eq!(out.dim(), (height, width, bands));
+            for ((y, x, c), &value) in out.indexed_iter() {
+                let cell = pixels.slice(s![y * f..(y + 1) * f, x * f..(x + 1) * f, c]);
+                let mean = cell.iter().map(|&v| v as f64).sum::<f64>() / (f * f) as f64;
+                prop_assert!((mean - value as f64).abs() <= 0.5 + 1e-9);
+            }
+        }
+    }
+
+    #[test]
+    fn large_images_are_reduced_like_their_parts() {
+        let pixels =
+            Array3::from_shape_fn((900, 1536, 3), |(y, x, c)| (y * 7 + x * x * 3 + c * 50 + y * x) as u8);
+        let whole = area_downscale(pixels.view(), 3);
+        let parts: Vec<_> =
+            pixels.axis_chunks_iter(Axis(0), 30).map(|rows| area_downscale(rows, 3)).collect();
+        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+        assert_eq!(whole, concatenate(Axis(0), &views).unwrap());
+        assert_eq!(area_downscale(pixels.slice(s![..2, .., ..]), 3).dim(), (0, 512, 3));
+    }
+}

@@ -1,1 +1,14 @@
 #![doc = include_str!("../README.md")]
+
+mod args;
+mod config;
+mod device;
+mod logging;
+mod outcome;
+mod progress;
+
+pub use args::CommonArgs;
+pub use config::{BASE_CONFIG, Config};
+pub use device::{DeviceSpec, UnknownDevice};
+pub use outcome::{Outcome, UsageError, run};
+pub use progress::{Bar, Progress};

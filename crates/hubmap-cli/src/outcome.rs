@@ -1,0 +1,65 @@
+//! From a result to an exit code.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use crate::args::CommonArgs;
+use crate::logging;
+use crate::progress::Progress;
+
+/// How a run ended that did not fail as a whole.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What `--json` prints.
+    pub summary: Value,
+    /// Inputs that failed while the rest went on.
+    pub n_failed: usize,
+}
+
+impl Outcome {
+    /// Everything done.
+    pub const fn done(summary: Value) -> Self {
+        Self { summary, n_failed: 0 }
+    }
+}
+
+/// Wrong usage or config: exit code 2 instead of 1.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub struct UsageError(pub anyhow::Error);
+
+impl UsageError {
+    /// Marks `error` as the user's to mend on the command line or in the config.
+    pub fn mark(error: impl Into<anyhow::Error>) -> anyhow::Error {
+        Self(error.into()).into()
+    }
+}
+
+/// Runs an executable: starts logging and threads, reports the error or the summary, gives the exit code of
+/// the common contract (0 done, 1 failed, 2 wrong usage or config, 3 some inputs failed).
+pub fn run(args: &CommonArgs, job: impl FnOnce(&Progress) -> anyhow::Result<Outcome>) -> ExitCode {
+    let progress = Progress::new(args.quiet);
+    logging::start(args, progress.bars());
+    if let Some(n) = args.threads {
+        // Fails only if the pool exists already, and then with the right size: `run` is the first to ask.
+        let _pool_exists = rayon::ThreadPoolBuilder::new().num_threads(n.get()).build_global();
+    }
+    match job(&progress) {
+        Ok(outcome) => {
+            if args.json && write_stdout(&outcome.summary).is_err() {
+                return ExitCode::from(1);
+            }
+            ExitCode::from(if outcome.n_failed > 0 { 3 } else { 0 })
+        }
+        Err(error) => {
+            progress.line(&format!("error: {error:#}"));
+            ExitCode::from(if error.downcast_ref::<UsageError>().is_some() { 2 } else { 1 })
+        }
+    }
+}
+
+fn write_stdout(summary: &Value) -> std::io::Result<()> {
+    writeln!(std::io::stdout().lock(), "{summary}")
+}

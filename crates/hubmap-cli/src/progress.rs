@@ -1,0 +1,140 @@
+//! Progress: bars on a terminal, plain lines elsewhere, nothing with `--quiet`.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Time between two plain lines of one step.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Where progress goes.
+#[derive(Debug)]
+pub struct Progress {
+    bars: MultiProgress,
+    mode: Mode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Bars,
+    Lines,
+    Quiet,
+}
+
+impl Progress {
+    /// Bars if stderr is a terminal, else lines, else nothing if `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        let mode = match (quiet, std::io::stderr().is_terminal()) {
+            (true, _) => Mode::Quiet,
+            (false, true) => Mode::Bars,
+            (false, false) => Mode::Lines,
+        };
+        let bars = MultiProgress::new();
+        if mode != Mode::Bars {
+            bars.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        Self { bars, mode }
+    }
+
+    /// A line on stderr, above any bars; also with `--quiet`, so for errors and results only.
+    pub fn line(&self, text: &str) {
+        self.bars.suspend(|| {
+            let _stderr_closed = writeln!(std::io::stderr().lock(), "{text}");
+        });
+    }
+
+    /// Starts a step of `total` items, each a `unit` such as `tiles`.
+    pub fn bar(&self, label: &str, total: u64, unit: &str) -> Bar {
+        let bar = self.bars.add(ProgressBar::new(total));
+        let template = format!(
+            "{{prefix:>14}} {{wide_bar:.cyan/blue}} {{pos}}/{{len}} {unit} {{per_sec:>10}} {{eta:>4}} left {{msg}}"
+        );
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            bar.set_style(style.progress_chars("━╸─"));
+        }
+        bar.set_prefix(label.to_owned());
+        if self.mode == Mode::Bars {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        let lines = (self.mode == Mode::Lines).then(|| Mutex::new(Instant::now()));
+        Bar { bar, unit: unit.to_owned(), lines, started: Instant::now() }
+    }
+
+    pub(crate) const fn bars(&self) -> &MultiProgress {
+        &self.bars
+    }
+}
+
+/// One step under way. Shared by threads.
+#[derive(Debug)]
+pub struct Bar {
+    bar: ProgressBar,
+    unit: String,
+    /// Time of the last plain line, where lines take the place of bars.
+    lines: Option<Mutex<Instant>>,
+    started: Instant,
+}
+
+impl Bar {
+    /// `n` more items are done.
+    pub fn inc(&self, n: u64) {
+        self.bar.inc(n);
+        self.maybe_line();
+    }
+
+    /// `n` items in all are done.
+    pub fn set(&self, n: u64) {
+        self.bar.set_position(n);
+        self.maybe_line();
+    }
+
+    /// `n` items in all there are, where that shows late.
+    pub fn set_total(&self, n: u64) {
+        self.bar.set_length(n);
+    }
+
+    /// A few words at the end of the bar, such as the current loss.
+    pub fn message(&self, text: &str) {
+        self.bar.set_message(text.to_owned());
+    }
+
+    fn maybe_line(&self) {
+        let Some(lines) = &self.lines else { return };
+        let Ok(mut last) = lines.try_lock() else { return };
+        if last.elapsed() >= PLAIN_INTERVAL {
+            *last = Instant::now();
+            self.write_line();
+        }
+    }
+
+    fn write_line(&self) {
+        let done = self.bar.position();
+        let seconds = self.started.elapsed().as_secs_f64();
+        let rate = done as f64 / seconds.max(1e-3);
+        let total = self.bar.length().unwrap_or(done);
+        let left = total.saturating_sub(done) as f64 / rate.max(1e-9);
+        let mut line =
+            format!("{}: {done}/{total} {} ({rate:.1}/s, {seconds:.0} s", self.bar.prefix(), self.unit);
+        if done < total && done > 0 {
+            line.push_str(&format!(", {left:.0} s left"));
+        }
+        line.push(')');
+        let message = self.bar.message();
+        if !message.is_empty() {
+            line.push(' ');
+            line.push_str(&message);
+        }
+        let _stderr_closed = writeln!(std::io::stderr().lock(), "{line}");
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if self.lines.is_some() {
+            self.write_line();
+        }
+        self.bar.finish_and_clear();
+    }
+}

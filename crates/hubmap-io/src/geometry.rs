@@ -79,12 +79,13 @@ impl Window {
     }
 
     /// The window with `margin` more pixels on every side.
+    #[must_use]
     pub const fn grow(&self, margin: u32) -> Self {
         Self {
             x: self.x.saturating_sub(margin as i64),
             y: self.y.saturating_sub(margin as i64),
-            width: self.width.saturating_add(2 * margin),
-            height: self.height.saturating_add(2 * margin),
+            width: self.width.saturating_add(margin.saturating_mul(2)),
+            height: self.height.saturating_add(margin.saturating_mul(2)),
         }
     }
 }

@@ -15,7 +15,9 @@ pub use error::{Error, Result};
 pub use geometry::{Size, Window};
 pub use mask::Mask;
 pub use polygon::{Bounds, Polygon, trace_polygons};
-pub use raster::RasterReader;
+pub use raster::{RasterReader, open};
 pub use resample::{area_downscale, area_downscale_2d, nearest_downscale, nearest_downscale_2d};
 pub use rle::{Rle, RleEncoder, RleError, Run};
-pub use tiff::{Compression, Layout, TiffSpec, TiffWriter, write_mask};
+pub use tiff::{
+    Compression, Layout, PageInfo, RawSamples, TiffFile, TiffSlide, TiffSpec, TiffWriter, write_mask,
+};

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use ndarray::Array3;
+use ndarray::{Array3, ArrayViewMut3};
 
-use crate::{Result, Size, Window};
+use crate::{Error, Result, Size, TiffSlide, Window};
 
 /// A slide that can be read by windows from several threads at once.
 pub trait RasterReader: Send + Sync {
@@ -22,4 +22,22 @@ pub trait RasterReader: Send + Sync {
 
     /// Pixels of `window` as `[height, width, bands]`; pixels off the slide are 0.
     fn read(&self, window: Window) -> Result<Array3<u8>>;
+
+    /// The same into an existing `[height, width, bands]` array, whose old content is overwritten.
+    fn read_into(&self, window: Window, mut out: ArrayViewMut3<'_, u8>) -> Result<()> {
+        let pixels = self.read(window)?;
+        if pixels.dim() != out.dim() {
+            return Err(Error::usage(
+                self.path(),
+                format!("an array of {:?} for a window that needs {:?}", out.dim(), pixels.dim()),
+            ));
+        }
+        out.assign(&pixels);
+        Ok(())
+    }
+}
+
+/// Opens a slide or mask; the format is recognised by content, not by name.
+pub fn open(path: &Path) -> Result<Box<dyn RasterReader>> {
+    Ok(Box::new(TiffSlide::open(path)?))
 }

@@ -1,10 +1,24 @@
 //! TIFF files: a streaming writer, and a reader of windows that needs no lock and no C library.
 
+mod decode;
 mod encode;
+mod file;
+mod ifd;
+mod info;
+mod jpeg;
+mod lzw;
+mod page;
+mod region;
+mod samples;
+mod slide;
+mod source;
 mod spec;
 mod tag;
 mod write_ifd;
 mod writer;
 
+pub use file::{RawSamples, TiffFile};
+pub use info::PageInfo;
+pub use slide::TiffSlide;
 pub use spec::{Compression, Layout, TiffSpec};
 pub use writer::{TiffWriter, write_mask};

@@ -1,0 +1,307 @@
+//! From the compressed bytes of one chunk to rows of samples.
+
+use std::ops::Range;
+
+use flate2::{Decompress, FlushDecompress, Status};
+use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective};
+
+use super::jpeg;
+use super::lzw::Lzw;
+use super::page::{Codec, Page};
+use super::source::Source;
+use crate::{Error, Result};
+
+/// Largest decoded chunk of a compressed page.
+const MAX_CHUNK_LEN: u64 = 1 << 31;
+
+/// Buffers beyond this size are given back after a chunk rather than kept by the thread.
+const MAX_KEPT_LEN: usize = 64 << 20;
+
+/// Decoder states and buffers, one set per thread, reused from chunk to chunk.
+pub(super) struct Decoder {
+    compressed: Vec<u8>,
+    inflate: Decompress,
+    zstd: DCtx<'static>,
+    lzw: Lzw,
+}
+
+/// Decoded rows of one chunk.
+pub(super) struct Rows<'a> {
+    bytes: &'a [u8],
+    row_len: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// The row `y` counted from the first requested one.
+    pub(super) fn row(&self, y: usize) -> &'a [u8] {
+        &self.bytes[y * self.row_len..][..self.row_len]
+    }
+}
+
+impl Decoder {
+    pub(super) fn new() -> Self {
+        Self { compressed: Vec::new(), inflate: Decompress::new(true), zstd: DCtx::create(), lzw: Lzw::new() }
+    }
+
+    /// Decodes `rows` of chunk `idx` into `buffer`, which is reused; returns them as they are packed in the file.
+    ///
+    /// Predictors are undone and bits are in their usual order, but samples are neither unpacked nor byte-swapped.
+    pub(super) fn decode<'a>(
+        &mut self,
+        source: &Source,
+        page: &Page,
+        idx: usize,
+        rows: Range<usize>,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<Rows<'a>> {
+        let row_len = page.row_len();
+        let (skipped, wanted) = (rows.start as u64 * row_len as u64, rows.end as u64 * row_len as u64);
+        let (offset, n_stored) = (page.offsets[idx], page.byte_counts[idx]);
+        let is_sparse = offset == 0 || n_stored == 0;
+        // What precedes the first wanted row must be decoded too, unless samples are stored as they are.
+        let first = if page.codec == Codec::None || is_sparse { skipped } else { 0 };
+        let len = wanted - first;
+        if page.codec != Codec::None && wanted > MAX_CHUNK_LEN {
+            return Err(source.unsupported(format!("{} of {wanted} bytes", page.chunk_name(idx))));
+        }
+        if !is_sparse {
+            check_stored(source, page, idx, wanted)?;
+        }
+        let len = len as usize;
+        fit(buffer, len);
+        let out = &mut buffer[..len];
+        if is_sparse {
+            out.fill(0);
+            return Ok(Rows { bytes: out, row_len });
+        }
+        if page.codec == Codec::None {
+            source.read_at(offset + first, out, || page.chunk_name(idx))?;
+            if page.bits_reversed {
+                reverse_bits(out);
+            }
+        } else {
+            fit(&mut self.compressed, n_stored as usize);
+            source.read_at(offset, &mut self.compressed[..n_stored as usize], || page.chunk_name(idx))?;
+            if page.bits_reversed {
+                reverse_bits(&mut self.compressed[..n_stored as usize]);
+            }
+            self.expand(page, idx, n_stored as usize, out).map_err(|problem| {
+                Error::format(source.path(), format!("{}: {problem}", page.chunk_name(idx)))
+            })?;
+        }
+        if self.compressed.len() > MAX_KEPT_LEN {
+            self.compressed = Vec::new();
+        }
+        let out = &mut out[(skipped - first) as usize..];
+        if page.has_differences {
+            for row in out.chunks_exact_mut(row_len.max(1)) {
+                add_differences(row, page);
+            }
+        }
+        Ok(Rows { bytes: out, row_len })
+    }
+
+    /// Fills `out` from the first `n_stored` compressed bytes.
+    fn expand(
+        &mut self,
+        page: &Page,
+        idx: usize,
+        n_stored: usize,
+        out: &mut [u8],
+    ) -> std::result::Result<(), String> {
+        let input = &self.compressed[..n_stored];
+        let n_written = match page.codec {
+            Codec::None => 0,
+            Codec::Lzw => self.lzw.decode(input, out)?,
+            Codec::PackBits => unpack_runs(input, out),
+            Codec::Deflate => {
+                self.inflate.reset(true);
+                let status = self.inflate.decompress(input, out, FlushDecompress::Finish);
+                let n_written = self.inflate.total_out() as usize;
+                match status {
+                    Ok(Status::Ok | Status::BufError | Status::StreamEnd) => n_written,
+                    // A broken checksum or tail after the last wanted row does not matter.
+                    Err(_) if n_written == out.len() => n_written,
+                    Err(e) => return Err(format!("Deflate: {e}")),
+                }
+            }
+            Codec::Zstd => self.expand_zstd(n_stored, out)?,
+            Codec::Jpeg => {
+                let rows = page.chunk_rows(idx) as usize;
+                jpeg::decode(page, input, rows, out)?;
+                out.len()
+            }
+        };
+        if n_written < out.len() {
+            return Err(format!("decodes to {n_written} bytes, expected {}", out.len()));
+        }
+        Ok(())
+    }
+
+    fn expand_zstd(&mut self, n_stored: usize, out: &mut [u8]) -> std::result::Result<usize, String> {
+        let problem = |code| format!("ZSTD: {}", zstd::zstd_safe::get_error_name(code));
+        self.zstd.reset(ResetDirective::SessionOnly).map_err(problem)?;
+        let mut input = InBuffer::around(&self.compressed[..n_stored]);
+        let mut output = OutBuffer::around(out);
+        loop {
+            let (read_before, written_before) = (input.pos(), output.pos());
+            let hint = self.zstd.decompress_stream(&mut output, &mut input).map_err(problem)?;
+            let is_stuck = input.pos() == read_before && output.pos() == written_before;
+            if hint == 0 || output.pos() == output.capacity() || is_stuck {
+                return Ok(output.pos());
+            }
+        }
+    }
+}
+
+/// Refuses chunks outside the file and those that cannot possibly hold what they claim, before any
+/// allocation.
+fn check_stored(source: &Source, page: &Page, idx: usize, wanted: u64) -> Result<()> {
+    let (offset, n_stored) = (page.offsets[idx], page.byte_counts[idx]);
+    let needed = if page.codec == Codec::None { wanted } else { n_stored };
+    source.check(offset, needed, || page.chunk_name(idx))?;
+    if n_stored.saturating_mul(max_expansion(page.codec)) < wanted {
+        return Err(source.format(format!(
+            "{} has {n_stored} bytes, which cannot hold the {wanted} that its size needs",
+            page.chunk_name(idx)
+        )));
+    }
+    Ok(())
+}
+
+/// How many bytes one compressed byte can stand for at most.
+const fn max_expansion(codec: Codec) -> u64 {
+    match codec {
+        Codec::None => 1,
+        // 128 bytes from 2.
+        Codec::PackBits => 64,
+        // Strings of up to 3838 bytes from 12 bits.
+        Codec::Lzw => 4096,
+        // Matches of 258 bytes from 2 bits.
+        Codec::Deflate => 1040,
+        // Blocks of 128 KiB from 4 bytes.
+        Codec::Zstd => 1 << 17,
+        // Progressive scans skip up to 2^15 blocks at once; the stream's own size is checked later.
+        Codec::Jpeg => 1 << 24,
+    }
+}
+
+/// Makes `buffer` at least `len` long without clearing what it holds, and gives back an oversized one.
+fn fit(buffer: &mut Vec<u8>, len: usize) {
+    if buffer.len() > MAX_KEPT_LEN && len <= MAX_KEPT_LEN {
+        *buffer = Vec::new();
+    }
+    if buffer.len() < len {
+        // Contents do not matter: a new buffer comes zeroed from the system without touching its pages.
+        *buffer = vec![0; len];
+    }
+}
+
+/// `PackBits`; returns the number of bytes written.
+fn unpack_runs(mut input: &[u8], out: &mut [u8]) -> usize {
+    let mut at = 0;
+    while at < out.len() {
+        let Some((&head, rest)) = input.split_first() else { break };
+        input = rest;
+        match head {
+            0..=127 => {
+                let n = (usize::from(head) + 1).min(input.len()).min(out.len() - at);
+                out[at..at + n].copy_from_slice(&input[..n]);
+                input = &input[n..];
+                at += n;
+            }
+            128 => {}
+            129.. => {
+                let Some((&value, rest)) = input.split_first() else { break };
+                let n = (257 - usize::from(head)).min(out.len() - at);
+                out[at..at + n].fill(value);
+                input = rest;
+                at += n;
+            }
+        }
+    }
+    at
+}
+
+/// `FillOrder` 2 stores the lowest bit first.
+fn reverse_bits(bytes: &mut [u8]) {
+    for byte in bytes {
+        *byte = byte.reverse_bits();
+    }
+}
+
+/// Undoes predictor 2 in one row.
+fn add_differences(row: &mut [u8], page: &Page) {
+    let bands = page.bands_per_chunk();
+    match (page.bits, bands) {
+        (8, 1) => sum_pixels::<1>(row),
+        (8, 3) => sum_pixels::<3>(row),
+        (8, 4) => sum_pixels::<4>(row),
+        (8, _) => {
+            for i in bands..row.len() {
+                row[i] = row[i].wrapping_add(row[i - bands]);
+            }
+        }
+        (bits, _) => sum_wide(row, bits / 8, bands, page.encoding.big_endian),
+    }
+}
+
+fn sum_pixels<const N: usize>(row: &mut [u8]) {
+    let mut sum = [0_u8; N];
+    for pixel in row.as_chunks_mut::<N>().0 {
+        for band in 0..N {
+            sum[band] = sum[band].wrapping_add(pixel[band]);
+        }
+        *pixel = sum;
+    }
+}
+
+/// Samples of more than one byte add up as whole numbers in the byte order of the file.
+fn sum_wide(row: &mut [u8], sample_len: usize, bands: usize, big_endian: bool) {
+    let stride = bands * sample_len;
+    for at in (stride..row.len().saturating_sub(sample_len - 1)).step_by(sample_len) {
+        let mut carry = 0;
+        for i in 0..sample_len {
+            let byte = if big_endian { sample_len - 1 - i } else { i };
+            let sum = u16::from(row[at + byte]) + u16::from(row[at + byte - stride]) + carry;
+            row[at + byte] = sum as u8;
+            carry = sum >> 8;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{reverse_bits, sum_wide, unpack_runs};
+
+    #[test]
+    fn unpacks_the_example_of_the_specification() {
+        let packed =
+            [0xFE, 0xAA, 0x02, 0x80, 0x00, 0x2A, 0xFD, 0xAA, 0x03, 0x80, 0x00, 0x2A, 0x22, 0xF7, 0xAA];
+        let expected = [
+            0xAA, 0xAA, 0xAA, 0x80, 0x00, 0x2A, 0xAA, 0xAA, 0xAA, 0xAA, 0x80, 0x00, 0x2A, 0x22, 0xAA, 0xAA,
+            0xAA, 0xAA, 0xAA, 0xAA, 0xAA, 0xAA, 0xAA, 0xAA,
+        ];
+        let mut out = [0; 24];
+        assert_eq!(unpack_runs(&packed, &mut out), 24);
+        assert_eq!(out, expected);
+        assert_eq!(unpack_runs(&packed[..3], &mut out), 3);
+    }
+
+    #[test]
+    fn sums_16_bit_samples_in_either_byte_order() {
+        let mut little = [0xFF, 0x00, 0x02, 0x01];
+        sum_wide(&mut little, 2, 1, false);
+        assert_eq!(u16::from_le_bytes([little[2], little[3]]), 0x00FF + 0x0102);
+        let mut big = [0x00, 0xFF, 0x01, 0x02];
+        sum_wide(&mut big, 2, 1, true);
+        assert_eq!(u16::from_be_bytes([big[2], big[3]]), 0x00FF + 0x0102);
+    }
+
+    #[test]
+    fn reverses_bits() {
+        let mut bytes = [0b1000_0000, 0b0000_0110];
+        reverse_bits(&mut bytes);
+        assert_eq!(bytes, [0b0000_0001, 0b0110_0000]);
+    }
+}

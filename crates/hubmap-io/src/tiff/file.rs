@@ -1,0 +1,120 @@
+//! A TIFF file as a list of pages.
+
+use std::path::Path;
+
+use ndarray::Array3;
+
+use super::ifd::{self, Directory, Encoding};
+use super::info::PageInfo;
+use super::page::Page;
+use super::region;
+use super::samples::Pixels;
+use super::source::Source;
+use crate::{Error, Result, Size, Window};
+
+/// An open TIFF file with all its pages: for looking at files; slides are read with [`TiffSlide`](super::TiffSlide).
+#[derive(Debug)]
+pub struct TiffFile {
+    pub(super) source: Source,
+    pub(super) encoding: Encoding,
+    pub(super) directories: Vec<Directory>,
+    pages: Vec<PageInfo>,
+}
+
+/// Samples of a page as it stores them: no palette lookup, no inversion, no scaling.
+///
+/// Only JPEG `YCbCr` is converted, to RGB, and predictors are undone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawSamples {
+    /// Width and height in pixels.
+    pub size: Size,
+    /// Samples per pixel.
+    pub bands: usize,
+    /// Bytes per sample: 1 for up to 8 bits, 2 for up to 16, then 4 and 8.
+    pub sample_len: usize,
+    /// `[height, width, bands * sample_len]`, samples in the machine's byte order.
+    pub bytes: Array3<u8>,
+}
+
+impl TiffFile {
+    /// Opens a file and reads its directories.
+    pub fn open(path: &Path) -> Result<Self> {
+        let source = Source::open(path)?;
+        let (encoding, directories) = ifd::directories(&source)?;
+        let pages = directories.iter().map(|directory| PageInfo::read(&source, directory)).collect();
+        Ok(Self { source, encoding, directories, pages })
+    }
+
+    /// The file's name.
+    pub fn path(&self) -> &Path {
+        self.source.path()
+    }
+
+    /// Whether offsets have 64 bits.
+    pub fn is_big(&self) -> bool {
+        self.encoding.is_big
+    }
+
+    /// Whether numbers are stored with their most significant byte first.
+    pub fn is_big_endian(&self) -> bool {
+        self.encoding.big_endian
+    }
+
+    /// What each page says about itself: the chain in order, `SubIFDs` after their parent.
+    pub fn pages(&self) -> &[PageInfo] {
+        &self.pages
+    }
+
+    /// The `ImageDescription` of a page, if it has one.
+    pub fn description(&self, page_idx: usize) -> Option<String> {
+        self.directories.get(page_idx)?.text(&self.source, super::tag::IMAGE_DESCRIPTION)
+    }
+
+    /// All samples of a page.
+    pub fn read_page(&self, page_idx: usize) -> Result<RawSamples> {
+        let page = self.page(page_idx)?;
+        self.read_page_window(page_idx, page.size.window())
+    }
+
+    /// The samples of a page inside `window`, which must not leave the page.
+    pub fn read_page_window(&self, page_idx: usize, window: Window) -> Result<RawSamples> {
+        let page = self.page(page_idx)?;
+        if page.size.window().intersect(&window) != Some(window) {
+            return Err(Error::usage(
+                self.path(),
+                format!("window {window} leaves page {} of {}", page.name, page.size),
+            ));
+        }
+        let pixels = Pixels::raw(&page);
+        let bytes_per_pixel = pixels.bytes_per_pixel(&page);
+        let mut bytes = zeros(self.path(), window.size(), bytes_per_pixel)?;
+        region::read(&self.source, &page, &pixels, window, bytes.view_mut())?;
+        let sample_len = bytes_per_pixel / page.bands;
+        Ok(RawSamples { size: window.size(), bands: page.bands, sample_len, bytes })
+    }
+
+    /// The checked form of a page.
+    pub(super) fn page(&self, page_idx: usize) -> Result<Page> {
+        let directory = self.directories.get(page_idx).ok_or_else(|| {
+            Error::usage(self.path(), format!("no page {page_idx} among {}", self.directories.len()))
+        })?;
+        Page::read(&self.source, self.encoding, directory)
+    }
+}
+
+/// A black image, or an error if there is no memory for one.
+pub(super) fn zeros(path: &Path, size: Size, bytes_per_pixel: usize) -> Result<Array3<u8>> {
+    let shape = (size.height as usize, size.width as usize, bytes_per_pixel);
+    let too_large =
+        || Error::usage(path, format!("no memory for a window of {size} pixels of {bytes_per_pixel} bytes"));
+    let len = size.area().checked_mul(bytes_per_pixel as u64).and_then(|len| isize::try_from(len).ok());
+    let len = len.ok_or_else(too_large)? as usize;
+    // A failed allocation would abort the process; this one can be asked about, and costs nothing untouched.
+    if len > PROBED_LEN {
+        Vec::<u8>::new().try_reserve_exact(len).map_err(|_| too_large())?;
+    }
+    Ok(Array3::zeros(shape))
+}
+
+/// Allocations beyond this size are tried before they are made.
+const PROBED_LEN: usize = 256 << 20;

@@ -1,0 +1,281 @@
+//! A page that has been checked and can be decoded.
+
+use super::ifd::{Directory, Encoding};
+use super::info::PageInfo;
+use super::source::Source;
+use super::tag::{self, codec, photometric};
+use crate::{Result, Size};
+
+/// Most samples per pixel that are read.
+const MAX_BANDS: u32 = 4096;
+
+/// Codecs that are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Codec {
+    None,
+    Lzw,
+    PackBits,
+    Deflate,
+    Zstd,
+    Jpeg,
+}
+
+/// Three bytes for every sample value of a palette page.
+pub(super) type Palette = Vec<[u8; 3]>;
+
+/// Everything needed to decode the chunks of one page; the geometry has been checked against the file.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a yes or no of the format, and all combinations occur"
+)]
+pub(super) struct Page {
+    pub(super) name: String,
+    pub(super) encoding: Encoding,
+    pub(super) size: Size,
+    /// Samples per pixel.
+    pub(super) bands: usize,
+    /// Bits per sample.
+    pub(super) bits: usize,
+    pub(super) sample_format: u32,
+    pub(super) codec: Codec,
+    /// Whether samples are stored as horizontal differences.
+    pub(super) has_differences: bool,
+    pub(super) photometric: u32,
+    /// Whether each band has chunks of its own.
+    pub(super) is_planar: bool,
+    pub(super) is_tiled: bool,
+    /// Whether the lowest bit of each byte comes first.
+    pub(super) bits_reversed: bool,
+    /// Columns and rows of a full chunk.
+    pub(super) chunk: Size,
+    /// Chunks per row of chunks.
+    pub(super) across: usize,
+    /// Rows of chunks in one plane.
+    pub(super) down: usize,
+    /// First byte of each chunk: row by row, plane after plane.
+    pub(super) offsets: Vec<u64>,
+    /// Bytes of each chunk.
+    pub(super) byte_counts: Vec<u64>,
+    /// Quantisation and Huffman tables that JPEG chunks share, as a stream of their own.
+    pub(super) jpeg_tables: Vec<u8>,
+    pub(super) palette: Palette,
+}
+
+impl Page {
+    /// Reads and checks all tags that decoding needs.
+    pub(super) fn read(source: &Source, encoding: Encoding, directory: &Directory) -> Result<Self> {
+        let info = PageInfo::read(source, directory);
+        let name = &info.name;
+        check_geometry(source, &info)?;
+        let codec = codec_of(source, &info)?;
+        let bits = bits_of(source, directory, &info)?;
+        if codec == Codec::Jpeg && bits != 8 {
+            return Err(source.unsupported(format!("JPEG with BitsPerSample = {bits}, page {name}")));
+        }
+        let has_differences = match info.predictor {
+            1 => false,
+            2 if matches!(bits, 8 | 16 | 32 | 64) => codec != Codec::Jpeg,
+            other => {
+                return Err(source.unsupported(format!(
+                    "Predictor (tag 317) = {other} with BitsPerSample = {bits}, page {name}"
+                )));
+            }
+        };
+        let is_planar = info.is_planar && info.bands > 1;
+        let across = info.size.width.div_ceil(info.chunk.width) as usize;
+        let down = info.size.height.div_ceil(info.chunk.height) as usize;
+        let n_planes = if is_planar { info.bands as usize } else { 1 };
+        let n_chunks = across
+            .checked_mul(down)
+            .and_then(|n| n.checked_mul(n_planes))
+            .ok_or_else(|| source.format(format!("page {name} of {} has too many chunks", info.size)))?;
+
+        let mut page = Self {
+            name: name.clone(),
+            encoding,
+            size: info.size,
+            bands: info.bands as usize,
+            bits,
+            sample_format: info.sample_format,
+            codec,
+            has_differences,
+            photometric: info.photometric,
+            is_planar,
+            is_tiled: info.is_tiled,
+            bits_reversed: directory.number(source, tag::FILL_ORDER)? == Some(2) && codec != Codec::Jpeg,
+            chunk: info.chunk,
+            across,
+            down,
+            offsets: Vec::new(),
+            byte_counts: Vec::new(),
+            jpeg_tables: Vec::new(),
+            palette: palette(source, directory, &info)?,
+        };
+        page.read_chunk_table(source, directory, n_chunks)?;
+        if codec == Codec::Jpeg {
+            page.jpeg_tables = directory.bytes(source, tag::JPEG_TABLES)?.unwrap_or_default();
+        }
+        Ok(page)
+    }
+
+    fn read_chunk_table(&mut self, source: &Source, directory: &Directory, n_chunks: usize) -> Result<()> {
+        // Old writers put tiles under the strip tags and the other way round; libtiff reads both.
+        let either = |first, second| match directory.numbers(source, first)? {
+            Some(values) => Ok(Some(values)),
+            None => directory.numbers(source, second),
+        };
+        let (mut offsets, counts) = if self.is_tiled {
+            (
+                either(tag::TILE_OFFSETS, tag::STRIP_OFFSETS)?,
+                either(tag::TILE_BYTE_COUNTS, tag::STRIP_BYTE_COUNTS)?,
+            )
+        } else {
+            (
+                either(tag::STRIP_OFFSETS, tag::TILE_OFFSETS)?,
+                either(tag::STRIP_BYTE_COUNTS, tag::TILE_BYTE_COUNTS)?,
+            )
+        };
+        let Some(offsets) = offsets.as_mut() else {
+            return Err(source.format(format!("page {} has no table of chunk offsets", self.name)));
+        };
+        if offsets.len() < n_chunks {
+            return Err(source.format(format!(
+                "page {} has {} {} offsets, expected {n_chunks}",
+                self.name,
+                offsets.len(),
+                self.chunk_word()
+            )));
+        }
+        offsets.truncate(n_chunks);
+        let byte_counts = match counts {
+            Some(mut counts) if counts.len() >= n_chunks => {
+                counts.truncate(n_chunks);
+                counts
+            }
+            Some(counts) => {
+                return Err(source.format(format!(
+                    "page {} has {} {} byte counts, expected {n_chunks}",
+                    self.name,
+                    counts.len(),
+                    self.chunk_word()
+                )));
+            }
+            None => self.guess_byte_counts(source, offsets),
+        };
+        self.offsets = std::mem::take(offsets);
+        self.byte_counts = byte_counts;
+        Ok(())
+    }
+
+    /// Byte counts of a file that does not state them: known for stored samples, else up to the next chunk.
+    fn guess_byte_counts(&self, source: &Source, offsets: &[u64]) -> Vec<u64> {
+        let mut starts = offsets.to_vec();
+        starts.sort_unstable();
+        let to_next = |offset: u64| {
+            let next = starts.partition_point(|&start| start <= offset);
+            starts.get(next).copied().unwrap_or(source.len()).saturating_sub(offset)
+        };
+        let stored = |idx: usize| self.row_len() as u64 * u64::from(self.chunk_rows(idx));
+        offsets
+            .iter()
+            .enumerate()
+            .map(|(idx, &offset)| if self.codec == Codec::None { stored(idx) } else { to_next(offset) })
+            .collect()
+    }
+
+    /// Samples per pixel inside one chunk.
+    pub(super) fn bands_per_chunk(&self) -> usize {
+        if self.is_planar { 1 } else { self.bands }
+    }
+
+    /// Bytes of one decoded row of a chunk.
+    pub(super) fn row_len(&self) -> usize {
+        (self.chunk.width as usize * self.bands_per_chunk() * self.bits).div_ceil(8)
+    }
+
+    /// Rows that are stored in a chunk: the last strip is short, tiles never are.
+    pub(super) fn chunk_rows(&self, idx: usize) -> u32 {
+        let row = (idx / self.across % self.down) as u32;
+        if self.is_tiled {
+            self.chunk.height
+        } else {
+            self.chunk.height.min(self.size.height - row * self.chunk.height)
+        }
+    }
+
+    /// `tile` or `strip`.
+    pub(super) const fn chunk_word(&self) -> &'static str {
+        if self.is_tiled { "tile" } else { "strip" }
+    }
+
+    /// A chunk in the words of an error message.
+    pub(super) fn chunk_name(&self, idx: usize) -> String {
+        format!("{} {idx} of page {}", self.chunk_word(), self.name)
+    }
+
+    /// Whether a pixel of this page and of `other` lie at the same place of chunks that decode the same way.
+    pub(super) fn has_same_chunks(&self, other: &Self) -> bool {
+        let bare = |page: &Self| Self {
+            name: String::new(),
+            offsets: Vec::new(),
+            byte_counts: Vec::new(),
+            photometric: u32::from(photometric::BLACK_IS_ZERO),
+            ..page.clone()
+        };
+        bare(self) == bare(other)
+    }
+}
+
+fn check_geometry(source: &Source, info: &PageInfo) -> Result<()> {
+    let PageInfo { name, size, chunk, bands, .. } = info;
+    if size.area() == 0 {
+        return Err(source.format(format!("page {name} has {size} pixels")));
+    }
+    if chunk.area() == 0 {
+        return Err(source.format(format!("page {name} has chunks of {chunk} pixels")));
+    }
+    if !(1..=MAX_BANDS).contains(bands) {
+        return Err(source.unsupported(format!("SamplesPerPixel (tag 277) = {bands}, page {name}")));
+    }
+    Ok(())
+}
+
+fn codec_of(source: &Source, info: &PageInfo) -> Result<Codec> {
+    match u16::try_from(info.compression) {
+        Ok(codec::NONE) => Ok(Codec::None),
+        Ok(codec::LZW) => Ok(Codec::Lzw),
+        Ok(codec::PACK_BITS) => Ok(Codec::PackBits),
+        Ok(codec::DEFLATE | codec::OLD_DEFLATE) => Ok(Codec::Deflate),
+        Ok(codec::ZSTD) => Ok(Codec::Zstd),
+        Ok(codec::JPEG) => Ok(Codec::Jpeg),
+        _ => Err(source.unsupported(format!(
+            "Compression (tag 259) = {} ({}), page {}",
+            info.compression,
+            info.compression_name(),
+            info.name
+        ))),
+    }
+}
+
+fn bits_of(source: &Source, directory: &Directory, info: &PageInfo) -> Result<usize> {
+    let bits = directory.numbers(source, tag::BITS_PER_SAMPLE)?.unwrap_or_else(|| vec![1]);
+    let first = bits.first().copied().unwrap_or(0);
+    let is_uniform = bits.iter().take(info.bands as usize).all(|&b| b == first);
+    if !is_uniform || !matches!(first, 1..=16 | 24 | 32 | 64) {
+        return Err(source.unsupported(format!("BitsPerSample (tag 258) = {bits:?}, page {}", info.name)));
+    }
+    Ok(first as usize)
+}
+
+/// The colour map as 8-bit RGB; empty for pages without one.
+fn palette(source: &Source, directory: &Directory, info: &PageInfo) -> Result<Palette> {
+    if info.photometric != u32::from(photometric::PALETTE) {
+        return Ok(Vec::new());
+    }
+    let Some(map) = directory.numbers(source, tag::COLOR_MAP)? else { return Ok(Vec::new()) };
+    let n = map.len() / 3;
+    // The map holds 16-bit values; some writers stored 8-bit ones, which GDAL and libtiff detect like this.
+    let shift = if map.iter().any(|&value| value > 255) { 8 } else { 0 };
+    Ok((0..n).map(|i| [i, n + i, 2 * n + i].map(|at| (map[at] >> shift) as u8)).collect())
+}

@@ -1,1 +1,37 @@
 #![doc = include_str!("../README.md")]
+
+mod blocks;
+mod config;
+mod dice;
+mod evaluate;
+mod model_folder;
+mod network;
+mod objects;
+mod outputs;
+mod postprocess;
+mod predictor;
+mod progress;
+mod run;
+mod segment;
+mod tta;
+mod upsample;
+
+pub use blocks::{Block, BlockGrid};
+pub use config::{Merge, PredictConfig};
+pub use dice::{DiceSums, intersection, set_dice};
+pub use evaluate::{Evaluation, SlideScore, Unpredicted, evaluate};
+pub use model_folder::{ArchitectureFlags, Checkpoint, ModelFolder};
+pub use network::Network;
+pub use objects::{ObjectMeasurements, ObjectMeter};
+pub use outputs::{
+    CLASS_NAME, NpyReader, NpyWriter, OVERLAY_MAX_SIDE, OutputKind, OutputPlan, PendingFile, RleTable, SlideInput,
+    SlidePrediction, SlideSink, find_slides, id_order, object_features, read_rle_table, write_mask_tiff,
+    write_overlay, write_submission,
+};
+pub use postprocess::{MaskBuilder, positive_pixels};
+pub use predictor::{Predictor, ProbabilityMap, RowSink, StageSeconds};
+pub use progress::{Interrupted, Progress};
+pub use run::{FailedSlide, SlideSummary, Summary, predict_slides};
+pub use segment::SegmentTiles;
+pub use tta::{Dihedral, Tta};
+pub use upsample::{bilinear, bilinear_f16_into};

@@ -1,0 +1,103 @@
+//! Tables of run-length encodings: submissions and `train.csv`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use hubmap_io::Rle;
+
+use super::pending_file::PendingFile;
+
+/// Encodings by slide id.
+pub type RleTable = BTreeMap<String, Rle>;
+
+/// Reads a table with a column `id` and a column `predicted` or `encoding`.
+///
+/// An id that comes twice, or an encoding that breaks the rules, is an error that names the id.
+pub fn read_rle_table(path: &Path) -> Result<RleTable> {
+    let read = || -> Result<RleTable> {
+        let mut reader = csv::Reader::from_path(path)?;
+        let id_column = column(reader.headers()?, &["id"])?;
+        let rle_column = column(reader.headers()?, &["predicted", "encoding"])?;
+        let mut table = RleTable::new();
+        for record in reader.records() {
+            let record = record?;
+            let id = record.get(id_column).unwrap_or_default();
+            let rle = Rle::parse(record.get(rle_column).unwrap_or_default()).with_context(|| format!("id {id}"))?;
+            ensure!(table.insert(id.to_owned(), rle).is_none(), "id {id} comes twice");
+        }
+        Ok(table)
+    };
+    read().with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The ids of a table, such as `sample_submission.csv`, in its order.
+pub fn id_order(path: &Path) -> Result<Vec<String>> {
+    let read = || -> Result<Vec<String>> {
+        let mut reader = csv::Reader::from_path(path)?;
+        let id_column = column(reader.headers()?, &["id"])?;
+        let ids = reader.records().map(|record| Ok(record?.get(id_column).unwrap_or_default().to_owned()));
+        ids.collect()
+    };
+    read().with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Writes `id,predicted` rows; ids of `order` come first and in its order, the others as given.
+pub fn write_submission(path: &Path, rows: &[(String, Rle)], order: &[String]) -> Result<()> {
+    let place = |id: &str| order.iter().position(|ordered| ordered == id).unwrap_or(order.len());
+    let mut sorted: Vec<_> = rows.iter().collect();
+    sorted.sort_by_key(|(id, _)| place(id));
+    let pending = PendingFile::write(path, |out| {
+        let mut writer = csv::Writer::from_writer(out);
+        writer.write_record(["id", "predicted"])?;
+        for (id, rle) in sorted {
+            writer.write_record([id, &rle.to_string()])?;
+        }
+        writer.flush()?;
+        Ok(())
+    })?;
+    pending.commit()
+}
+
+fn column(headers: &csv::StringRecord, names: &[&str]) -> Result<usize> {
+    let found = names.iter().find_map(|name| headers.iter().position(|header| header.trim() == *name));
+    found.with_context(|| {
+        let headers: Vec<_> = headers.iter().collect();
+        format!("no column {} in the header {}", names.join(" or "), headers.join(","))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_submission_comes_back_in_the_sample_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("submission__0.5.csv");
+        let rows = vec![
+            ("a".to_owned(), Rle::parse("1 2 5 1").unwrap()),
+            ("b".to_owned(), Rle::default()),
+            ("c".to_owned(), Rle::parse("7 7").unwrap()),
+        ];
+        write_submission(&path, &rows, &["c".to_owned(), "a".to_owned()]).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "id,predicted\nc,7 7\na,1 2 5 1\nb,\n");
+        assert_eq!(read_rle_table(&path).unwrap(), rows.into_iter().collect());
+        assert_eq!(id_order(&path).unwrap(), ["c", "a", "b"]);
+    }
+
+    #[test]
+    fn broken_tables_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        for (text, words) in [
+            ("id,foo\na,1 2\n", "no column predicted or encoding"),
+            ("id,encoding\na,1 2\na,3 4\n", "a comes twice"),
+            ("id,encoding\nslide,1 x\n", "slide"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let message = format!("{:#}", read_rle_table(&path).unwrap_err());
+            assert!(message.contains(words) && message.contains("t.csv"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! What a caller hears while slides are predicted, and how it can stop them.
+
+/// Listens to the progress of inference.
+///
+/// Every method does nothing unless implemented; `()` is the listener that ignores everything.
+pub trait Progress {
+    /// A slide was opened and will be predicted in `n_blocks` blocks.
+    fn slide_started(&self, _id: &str, _n_blocks: usize) {}
+
+    /// That many more blocks of the slide are predicted.
+    fn blocks_done(&self, _n_blocks: usize) {}
+
+    /// All files of the slide are in place, or it failed for the given reason.
+    fn slide_finished(&self, _id: &str, _error: Option<&anyhow::Error>) {}
+
+    /// Asked between batches; `true` ends the work with [`Interrupted`].
+    fn interrupted(&self) -> bool {
+        false
+    }
+}
+
+impl Progress for () {}
+
+/// The error of work that [`Progress::interrupted`] ended; no file of the unfinished slide is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}

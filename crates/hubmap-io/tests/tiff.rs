@@ -1,5 +1,7 @@
 //! Reading and writing TIFF files: every fixture, every layout and codec, hostile input, threads.
 
+#![expect(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "helpers of tests fail like tests")]
+
 use std::path::{Path, PathBuf};
 
 use hubmap_io::{
@@ -441,7 +443,7 @@ fn pages_are_described() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_boundless_read_is_pad_then_crop(

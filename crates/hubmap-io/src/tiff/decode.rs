@@ -9,13 +9,33 @@ use super::jpeg;
 use super::lzw::Lzw;
 use super::page::{Codec, Page};
 use super::source::Source;
-use crate::{Error, Result};
+use crate::Result;
 
 /// Largest decoded chunk of a compressed page.
 const MAX_CHUNK_LEN: u64 = 1 << 31;
 
 /// Buffers beyond this size are given back after a chunk rather than kept by the thread.
 const MAX_KEPT_LEN: usize = 64 << 20;
+
+/// Why a chunk cannot be decoded.
+pub(super) enum Problem {
+    /// The stream breaks its own rules.
+    Corrupt(String),
+    /// The stream is of a kind that is not read.
+    Unsupported(String),
+}
+
+impl From<String> for Problem {
+    fn from(problem: String) -> Self {
+        Self::Corrupt(problem)
+    }
+}
+
+impl From<&str> for Problem {
+    fn from(problem: &str) -> Self {
+        Self::Corrupt(problem.to_owned())
+    }
+}
 
 /// Decoder states and buffers, one set per thread, reused from chunk to chunk.
 pub(super) struct Decoder {
@@ -85,8 +105,11 @@ impl Decoder {
             if page.bits_reversed {
                 reverse_bits(&mut self.compressed[..n_stored as usize]);
             }
-            self.expand(page, idx, n_stored as usize, out).map_err(|problem| {
-                Error::format(source.path(), format!("{}: {problem}", page.chunk_name(idx)))
+            self.expand(page, idx, n_stored as usize, out).map_err(|problem| match problem {
+                Problem::Corrupt(problem) => source.format(format!("{}: {problem}", page.chunk_name(idx))),
+                Problem::Unsupported(feature) => {
+                    source.unsupported(format!("{feature}, {}", page.chunk_name(idx)))
+                }
             })?;
         }
         if self.compressed.len() > MAX_KEPT_LEN {
@@ -108,7 +131,7 @@ impl Decoder {
         idx: usize,
         n_stored: usize,
         out: &mut [u8],
-    ) -> std::result::Result<(), String> {
+    ) -> std::result::Result<(), Problem> {
         let input = &self.compressed[..n_stored];
         let n_written = match page.codec {
             Codec::None => 0,
@@ -122,7 +145,7 @@ impl Decoder {
                     Ok(Status::Ok | Status::BufError | Status::StreamEnd) => n_written,
                     // A broken checksum or tail after the last wanted row does not matter.
                     Err(_) if n_written == out.len() => n_written,
-                    Err(e) => return Err(format!("Deflate: {e}")),
+                    Err(e) => return Err(format!("Deflate: {e}").into()),
                 }
             }
             Codec::Zstd => self.expand_zstd(n_stored, out)?,
@@ -133,7 +156,7 @@ impl Decoder {
             }
         };
         if n_written < out.len() {
-            return Err(format!("decodes to {n_written} bytes, expected {}", out.len()));
+            return Err(format!("decodes to {n_written} bytes, expected {}", out.len()).into());
         }
         Ok(())
     }

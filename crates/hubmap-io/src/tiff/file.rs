@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ndarray::Array3;
 
-use super::ifd::{self, Directory, Encoding};
+use super::ifd::{self, Chain, Directory, Encoding};
 use super::info::PageInfo;
 use super::page::Page;
 use super::region;
@@ -17,7 +17,8 @@ use crate::{Error, Result, Size, Window};
 pub struct TiffFile {
     pub(super) source: Source,
     pub(super) encoding: Encoding,
-    pub(super) directories: Vec<Directory>,
+    directories: Vec<Directory>,
+    pub(super) damage: Option<Error>,
     pages: Vec<PageInfo>,
 }
 
@@ -37,12 +38,12 @@ pub struct RawSamples {
 }
 
 impl TiffFile {
-    /// Opens a file and reads its directories.
+    /// Opens a file and reads its directories; the first must be whole, later ones see [`TiffFile::damage`].
     pub fn open(path: &Path) -> Result<Self> {
         let source = Source::open(path)?;
-        let (encoding, directories) = ifd::directories(&source)?;
+        let Chain { encoding, directories, damage } = ifd::directories(&source)?;
         let pages = directories.iter().map(|directory| PageInfo::read(&source, directory)).collect();
-        Ok(Self { source, encoding, directories, pages })
+        Ok(Self { source, encoding, directories, damage, pages })
     }
 
     /// The file's name.
@@ -63,6 +64,11 @@ impl TiffFile {
     /// What each page says about itself: the chain in order, `SubIFDs` after their parent.
     pub fn pages(&self) -> &[PageInfo] {
         &self.pages
+    }
+
+    /// What kept the rest of the pages from being found, such as a loop or a missing end of the file.
+    pub fn damage(&self) -> Option<&Error> {
+        self.damage.as_ref()
     }
 
     /// The `ImageDescription` of a page, if it has one.

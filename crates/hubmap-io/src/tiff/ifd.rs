@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::source::Source;
 use super::tag;
-use crate::Result;
+use crate::{Error, Result};
 
 /// Pages in one file beyond which it is taken for an attack; GDAL has the same limit.
 const MAX_DIRECTORIES: usize = 65_535;
@@ -57,20 +57,37 @@ pub(super) struct Directory {
     entries: Vec<Entry>,
 }
 
-/// Reads the header and all directories in the order of the chain, children after their parent.
-pub(super) fn directories(source: &Source) -> Result<(Encoding, Vec<Directory>)> {
+/// The directories of a file.
+pub(super) struct Chain {
+    pub(super) encoding: Encoding,
+    /// In the order of the chain, children after their parent; at least one.
+    pub(super) directories: Vec<Directory>,
+    /// What ended the chain early, if it was not its last link.
+    pub(super) damage: Option<Error>,
+}
+
+/// Reads the header and all directories; damage after the first page is reported, not fatal.
+pub(super) fn directories(source: &Source) -> Result<Chain> {
     let (encoding, first) = header(source)?;
     let mut walk = Walk { source, encoding, seen: HashSet::new(), n_entries: 0, found: Vec::new() };
     let mut next = first;
     let mut idx = 0;
+    let mut damage = None;
     while next != 0 {
-        next = walk.visit(next, idx.to_string())?;
+        match walk.visit(next, idx.to_string()) {
+            Ok(following) => next = following,
+            Err(error) if idx == 0 => return Err(error),
+            Err(error) => {
+                damage = Some(error);
+                break;
+            }
+        }
         idx += 1;
     }
     if walk.found.is_empty() {
         return Err(source.format("no image: the first directory offset is 0"));
     }
-    Ok((encoding, walk.found))
+    Ok(Chain { encoding, directories: walk.found, damage })
 }
 
 fn header(source: &Source) -> Result<(Encoding, u64)> {

@@ -5,17 +5,22 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
+use super::decode::Problem;
 use super::page::Page;
 use super::tag::photometric;
 
 const START_OF_IMAGE: [u8; 2] = [0xFF, 0xD8];
 const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
 
+/// Frame markers: baseline, extended and progressive come first, then lossless and arithmetic coding.
+const FIRST_FRAME: u8 = 0xC0;
+const LAST_HUFFMAN_DCT: u8 = 0xC2;
+
 /// Decodes the stream of a chunk of `n_rows` rows; `out` takes its first rows.
 ///
 /// As in libtiff the page decides about colour, not the stream: `YCbCr` pages come out as RGB, and the components
 /// of all others as they are, even if the stream's markers say otherwise (Aperio's RGB slides have none).
-pub(super) fn decode(page: &Page, stream: &[u8], n_rows: usize, out: &mut [u8]) -> Result<(), String> {
+pub(super) fn decode(page: &Page, stream: &[u8], n_rows: usize, out: &mut [u8]) -> Result<(), Problem> {
     let joined;
     let stream = match join_tables(&page.jpeg_tables, stream) {
         Some(bytes) => {
@@ -25,6 +30,9 @@ pub(super) fn decode(page: &Page, stream: &[u8], n_rows: usize, out: &mut [u8]) 
         None => stream,
     };
     let size = frame_size(stream).ok_or("JPEG stream without a frame header")?;
+    if size.process > LAST_HUFFMAN_DCT {
+        return Err(Problem::Unsupported(format!("JPEG process SOF{}", size.process - FIRST_FRAME)));
+    }
     let (columns, row_len) = (page.chunk.width as usize, page.row_len());
     let rows_wanted = out.len() / row_len;
     // A stream that is larger than its chunk is how a small file asks for a huge buffer.
@@ -33,18 +41,20 @@ pub(super) fn decode(page: &Page, stream: &[u8], n_rows: usize, out: &mut [u8]) 
         return Err(format!(
             "JPEG stream of {}x{} in a chunk of {columns}x{n_rows}",
             size.width, size.height
-        ));
+        )
+        .into());
     }
     if size.components != page.bands_per_chunk() {
         return Err(format!(
             "JPEG stream of {} components, expected {}",
             size.components,
             page.bands_per_chunk()
-        ));
+        )
+        .into());
     }
     let options = DecoderOptions::default();
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(stream), options);
-    let problem = |e: zune_jpeg::errors::DecodeErrors| format!("JPEG: {e}");
+    let problem = |e: zune_jpeg::errors::DecodeErrors| Problem::Corrupt(format!("JPEG: {e}"));
     decoder.decode_headers().map_err(problem)?;
     let stored = decoder.input_colorspace().ok_or("JPEG stream without a colour space")?;
     let is_ycbcr = page.photometric == u32::from(photometric::YCBCR) && size.components == 3;
@@ -75,6 +85,8 @@ fn join_tables(tables: &[u8], stream: &[u8]) -> Option<Vec<u8>> {
 /// What the frame header of a stream says.
 #[derive(Debug, PartialEq)]
 struct Frame {
+    /// Marker code, which states the coding process.
+    process: u8,
     width: usize,
     height: usize,
     components: usize,
@@ -96,6 +108,7 @@ fn frame_size(stream: &[u8]) -> Option<Frame> {
             0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => {
                 let &[_, _, _, h1, h0, w1, w0, components] = after_marker.first_chunk::<8>()?;
                 return Some(Frame {
+                    process: marker,
                     width: usize::from(u16::from_be_bytes([w1, w0])),
                     height: usize::from(u16::from_be_bytes([h1, h0])),
                     components: usize::from(components),

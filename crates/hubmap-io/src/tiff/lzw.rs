@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn decodes_runs_that_refer_to_themselves() {
-        round_trip(&[7; 100_000]);
+        round_trip(&vec![7; 100_000]);
         round_trip(&[]);
         round_trip(&[1]);
         round_trip(b"abababababababababababab");
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn refuses_codes_from_nowhere() {
         // CLEAR, then 300, most significant bit first.
-        let bits = (256_u32 << 9 | 300) << 14;
+        let bits = ((0x100_u32 << 9) | 0x12C) << 14;
         assert!(Lzw::new().decode(&bits.to_be_bytes(), &mut [0; 64]).is_err());
     }
 

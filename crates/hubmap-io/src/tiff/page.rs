@@ -67,8 +67,9 @@ impl Page {
     pub(super) fn read(source: &Source, encoding: Encoding, directory: &Directory) -> Result<Self> {
         let info = PageInfo::read(source, directory);
         let name = &info.name;
-        check_geometry(source, &info)?;
+        check_geometry(source, directory, &info)?;
         let codec = codec_of(source, &info)?;
+        check_subsampling(source, directory, &info, codec)?;
         let bits = bits_of(source, directory, &info)?;
         if codec == Codec::Jpeg && bits != 8 {
             return Err(source.unsupported(format!("JPEG with BitsPerSample = {bits}, page {name}")));
@@ -227,8 +228,11 @@ impl Page {
     }
 }
 
-fn check_geometry(source: &Source, info: &PageInfo) -> Result<()> {
+fn check_geometry(source: &Source, directory: &Directory, info: &PageInfo) -> Result<()> {
     let PageInfo { name, size, chunk, bands, .. } = info;
+    if !directory.has(tag::COMPRESSION) && directory.has(tag::JPEG_INTERCHANGE_FORMAT) {
+        return Err(source.unsupported(format!("JPEGInterchangeFormat (tag 513), page {name}")));
+    }
     if size.area() == 0 {
         return Err(source.format(format!("page {name} has {size} pixels")));
     }
@@ -239,6 +243,21 @@ fn check_geometry(source: &Source, info: &PageInfo) -> Result<()> {
         return Err(source.unsupported(format!("SamplesPerPixel (tag 277) = {bands}, page {name}")));
     }
     Ok(())
+}
+
+/// Chroma of fewer pixels is only known inside JPEG streams.
+fn check_subsampling(source: &Source, directory: &Directory, info: &PageInfo, codec: Codec) -> Result<()> {
+    if info.photometric != u32::from(photometric::YCBCR) || codec == Codec::Jpeg {
+        return Ok(());
+    }
+    match directory.numbers(source, tag::YCBCR_SUBSAMPLING)?.as_deref() {
+        Some([1, 1]) => Ok(()),
+        other => Err(source.unsupported(format!(
+            "YCbCrSubSampling (tag 530) = {:?} without JPEG, page {}",
+            other.unwrap_or(&[2, 2]),
+            info.name
+        ))),
+    }
 }
 
 fn codec_of(source: &Source, info: &PageInfo) -> Result<Codec> {
@@ -262,7 +281,8 @@ fn bits_of(source: &Source, directory: &Directory, info: &PageInfo) -> Result<us
     let bits = directory.numbers(source, tag::BITS_PER_SAMPLE)?.unwrap_or_else(|| vec![1]);
     let first = bits.first().copied().unwrap_or(0);
     let is_uniform = bits.iter().take(info.bands as usize).all(|&b| b == first);
-    if !is_uniform || !matches!(first, 1..=16 | 24 | 32 | 64) {
+    let is_float = info.sample_format == 3;
+    if !is_uniform || !matches!(first, 1..=16 | 24 | 32 | 64) || (is_float && first == 24) {
         return Err(source.unsupported(format!("BitsPerSample (tag 258) = {bits:?}, page {}", info.name)));
     }
     Ok(first as usize)

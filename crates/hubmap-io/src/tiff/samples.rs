@@ -231,12 +231,13 @@ impl Pixels {
                     out.chunks_exact_mut(len).for_each(<[u8]>::reverse);
                 }
             }
-            // 24-bit samples keep their three bytes and get a zero at their high end.
+            // Packed highest byte first, whatever the byte order of the file.
             24 => {
-                for (out, sample) in out.chunks_exact_mut(4).zip(row[first * 3..].chunks_exact(3)) {
-                    let &[a, b, c] = sample.first_chunk::<3>().unwrap_or(&[0; 3]);
-                    let [a, b, c] = if self.big_endian { [c, b, a] } else { [a, b, c] };
-                    out.copy_from_slice(&u32::from_le_bytes([a, b, c, 0]).to_ne_bytes());
+                for (out, sample) in
+                    out.as_chunks_mut::<4>().0.iter_mut().zip(row[first * 3..].as_chunks::<3>().0)
+                {
+                    let [high, middle, low] = *sample;
+                    *out = u32::from_be_bytes([0, high, middle, low]).to_ne_bytes();
                 }
             }
             bits => {

@@ -34,7 +34,8 @@ pub struct TiffSlide {
 impl TiffSlide {
     /// Opens the slide in a TIFF file.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = TiffFile::open(path)?;
+        let mut file = TiffFile::open(path)?;
+        let damage = file.damage.take();
         let top_level = || (0..file.pages().len()).filter(|&idx| !file.pages()[idx].name.contains('/'));
         let is_image = |&idx: &usize| !file.pages()[idx].is_reduced() && !file.pages()[idx].is_mask();
         let first = top_level().find(is_image).unwrap_or(0);
@@ -49,6 +50,10 @@ impl TiffSlide {
         } else {
             Vec::new()
         };
+        // A damaged chain may hide the other bands of a single-band page, but nothing of an RGB one.
+        if let (Some(damage), false) = (damage, band_pages.is_empty()) {
+            return Err(damage);
+        }
         let page = file.page(first)?;
         let pages = if band_pages.len() >= 3 {
             band_pages.truncate(3);

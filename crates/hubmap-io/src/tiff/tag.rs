@@ -25,6 +25,7 @@ pub(super) const TILE_BYTE_COUNTS: u16 = 325;
 pub(super) const SUB_IFDS: u16 = 330;
 pub(super) const SAMPLE_FORMAT: u16 = 339;
 pub(super) const JPEG_TABLES: u16 = 347;
+pub(super) const JPEG_INTERCHANGE_FORMAT: u16 = 513;
 pub(super) const YCBCR_SUBSAMPLING: u16 = 530;
 
 /// Values of the Compression tag.

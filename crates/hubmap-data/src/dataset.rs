@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::Sample;
+use crate::cuts::Manifest;
 use crate::tile_file::{read_image, read_mask};
 
 /// Which cuts a dataset holds and on which side of the fold.
@@ -140,8 +141,17 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// As [`Dataset::open_dir`].
+    /// As [`Dataset::open_dir`], or the manifest of the splits states another scale.
     pub fn open(splits_dir: &Path, name: &DatasetName) -> Result<Self> {
+        if let Some(manifest) = Manifest::read(splits_dir)? {
+            ensure!(
+                manifest.scale == name.scale,
+                "dataset {name} is of scale {}, but {} holds tiles of scale {}",
+                name.scale,
+                splits_dir.display(),
+                manifest.scale
+            );
+        }
         Self::open_dir(&name.dir(splits_dir), &name.to_string())
             .with_context(|| format!("cannot open dataset {name}; generate it with hubmap-data-gen"))
     }

@@ -57,7 +57,7 @@ fn epoch(loader: &Loader, epoch_idx: u64) -> Vec<Batch> {
 fn within_a_minute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(work()));
-    receiver.recv_timeout(Duration::from_secs(60)).expect("hung or panicked")
+    receiver.recv_timeout(Duration::from_mins(1)).expect("hung or panicked")
 }
 
 #[test]

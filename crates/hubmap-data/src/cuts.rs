@@ -1,0 +1,130 @@
+//! Data generation: masks, tiles and splits of a competition folder (pipeline, section 2).
+
+mod splits;
+mod staging;
+mod tiles;
+
+use std::path::Path;
+
+use anyhow::{Error, Result, bail};
+use hubmap_io::Size;
+use serde::Serialize;
+
+pub use splits::{Manifest, ManifestFold};
+
+use crate::config::DataGenConfig;
+use crate::slide::{Competition, TrainSlide};
+
+/// Told how far data generation is; called from several threads.
+pub trait Progress: Sync {
+    /// A task of `n_steps` begins; the one before, if any, is over.
+    fn begin(&self, task: &str, n_steps: u64);
+
+    /// Another step of the task is done.
+    fn advance(&self);
+
+    /// Asked between tiles: whether to stop with an error at once.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Tells nobody.
+impl Progress for () {
+    fn begin(&self, _task: &str, _n_steps: u64) {}
+
+    fn advance(&self) {}
+}
+
+/// What was made of a slide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SlideReport {
+    /// Id of the slide.
+    pub slide: String,
+    /// Full-resolution size.
+    pub size: Size,
+    /// Object tiles written.
+    pub n_objects: usize,
+    /// Grid tiles written, kept background included.
+    pub n_grid_kept: usize,
+    /// Grid tiles left out as background.
+    pub n_background_skipped: usize,
+    /// Set pixels of the mask.
+    pub n_positive_px: u64,
+}
+
+/// What data generation did.
+#[derive(Debug)]
+pub struct DataGenReport {
+    /// Slides that were cut, sorted by id.
+    pub slides: Vec<SlideReport>,
+    /// Slides that could not be cut, and why.
+    ///
+    /// If there are any, no splits were written, as they would lack these slides.
+    pub failures: Vec<(String, Error)>,
+    /// Names of the folds in the splits.
+    pub folds: Vec<String>,
+}
+
+/// Cuts all training slides of the competition folder `input` and splits the tiles into folds.
+///
+/// Writes `bigmasks/`, `CUTS/` and `SPLITS/` into `output`, which is created; what is there under the same
+/// names is replaced slide by slide, each only once its successor is complete.
+/// Tiles of a slide are cut on the current rayon pool; every thread holds one window at a time.
+///
+/// # Errors
+///
+/// The configuration or the folder is invalid, `output` cannot be written, or the work was cancelled.
+/// A slide that cannot be read is no error but a failure in the report.
+pub fn generate(
+    input: &Path,
+    output: &Path,
+    config: &DataGenConfig,
+    progress: &dyn Progress,
+) -> Result<DataGenReport> {
+    config.validate()?;
+    let competition = Competition::open(input)?;
+    // Before hours of cutting, so that a wrong fold costs nothing.
+    let folds = config.folds_over(&competition.train_ids())?;
+    splits::remove_manifest(output)?;
+
+    let mut report = DataGenReport { slides: Vec::new(), failures: Vec::new(), folds: Vec::new() };
+    for entry in &competition.train {
+        match cut_slide(entry, output, config, progress) {
+            Ok(slide) => report.slides.push(slide),
+            Err(error) if progress.is_cancelled() => return Err(error),
+            Err(error) => {
+                tracing::error!("slide {}: {error:#}", entry.id);
+                report.failures.push((entry.id.clone(), error));
+            }
+        }
+    }
+    if report.failures.is_empty() {
+        splits::write(output, config, &folds, progress)?;
+        report.folds = folds.iter().map(|fold| fold.name().to_owned()).collect();
+    }
+    Ok(report)
+}
+
+/// Writes the mask and both kinds of tiles of one slide.
+fn cut_slide(
+    entry: &TrainSlide,
+    output: &Path,
+    config: &DataGenConfig,
+    progress: &dyn Progress,
+) -> Result<SlideReport> {
+    let slide = entry.open()?;
+    let Some(mask) = &slide.mask else { bail!("slide {} has no mask", slide.id) };
+    let jobs = tiles::jobs(&slide, config)?;
+    progress.begin(&slide.id, jobs.len() as u64);
+    tiles::write_big_mask(output, &slide.id, mask)?;
+    let counts = tiles::write(output, &slide, mask, &jobs, config, progress)?;
+    Ok(SlideReport {
+        size: slide.reader.size(),
+        n_objects: counts.objects,
+        n_grid_kept: counts.grid_kept,
+        n_background_skipped: counts.background_skipped,
+        n_positive_px: mask.count_ones(),
+        slide: slide.id,
+    })
+}

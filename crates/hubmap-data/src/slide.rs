@@ -1,0 +1,255 @@
+//! Slides with their masks and annotations, found in a competition folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use hubmap_io::{Feature, Mask, RasterReader, Rle, read_annotations};
+use serde::Deserialize;
+
+/// A slide that is open for reading.
+pub struct Slide {
+    /// Name of its file without the ending, such as `2f6ecfcdf`.
+    pub id: String,
+    /// Its pixels, RGB.
+    pub reader: Box<dyn RasterReader>,
+    /// The truth, of the slide's size; `None` where it is not known.
+    pub mask: Option<Mask>,
+    /// Annotated objects in the order of their file.
+    pub features: Vec<Feature>,
+}
+
+impl Slide {
+    /// Opens the pixels of a slide without mask and annotations.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened or does not hold RGB.
+    pub fn open(id: &str, tiff: &Path) -> Result<Self> {
+        let reader = hubmap_io::open(tiff)?;
+        let n_bands = reader.bands();
+        ensure!(n_bands == 3, "{}: a slide must have 3 bands (RGB), this file has {n_bands}", tiff.display());
+        Ok(Self { id: id.to_owned(), reader, mask: None, features: Vec::new() })
+    }
+}
+
+impl std::fmt::Debug for Slide {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Slide")
+            .field("id", &self.id)
+            .field("path", &self.reader.path())
+            .field("size", &self.reader.size())
+            .field("has_mask", &self.mask.is_some())
+            .field("n_features", &self.features.len())
+            .finish()
+    }
+}
+
+/// The files of a slide whose truth is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrainSlide {
+    /// Name of the TIFF without the ending.
+    pub id: String,
+    /// The pixels.
+    pub tiff: PathBuf,
+    /// Outlines of the glomeruli, `<id>.json` or `<id>.json.gz`.
+    pub objects: PathBuf,
+    /// Outlines of cortex and medulla, where there are any.
+    pub anatomy: Option<PathBuf>,
+    /// Run-length encoding of the mask, from `train.csv`.
+    pub encoding: String,
+    /// The file that [`TrainSlide::encoding`] is from.
+    table: PathBuf,
+}
+
+impl TrainSlide {
+    /// Opens the slide with mask and annotated objects.
+    ///
+    /// # Errors
+    ///
+    /// The pixels or the annotations cannot be read, or the encoding is invalid or leaves the slide.
+    pub fn open(&self) -> Result<Slide> {
+        let mut slide = Slide::open(&self.id, &self.tiff)?;
+        let size = slide.reader.size();
+        let mask = Rle::parse(&self.encoding).and_then(|rle| rle.decode(size)).with_context(|| {
+            format!(
+                "{}: the encoding of slide {} does not describe a mask of {size}",
+                self.table.display(),
+                self.id
+            )
+        })?;
+        slide.mask = Some(mask);
+        slide.features = read_annotations(&self.objects)?;
+        Ok(slide)
+    }
+}
+
+/// The files of a slide whose truth is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestSlide {
+    /// Name of the TIFF without the ending.
+    pub id: String,
+    /// The pixels.
+    pub tiff: PathBuf,
+    /// Outlines of cortex and medulla, where there are any.
+    pub anatomy: Option<PathBuf>,
+}
+
+/// A folder as the competition ships it (pipeline, section 1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Competition {
+    /// Slides of `train.csv`, sorted by id.
+    pub train: Vec<TrainSlide>,
+    /// Slides under `test/`, sorted by id; none if there is no such folder.
+    pub test: Vec<TestSlide>,
+}
+
+/// A row of `train.csv`.
+#[derive(Deserialize)]
+struct EncodingRow {
+    id: String,
+    encoding: String,
+}
+
+impl Competition {
+    /// Lists the slides of a competition folder; opens none of them.
+    ///
+    /// # Errors
+    ///
+    /// There are no training slides, `train.csv` is missing or broken, or a slide lacks its row, its TIFF or
+    /// its annotations.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let train_dir = dir.join("train");
+        let test_dir = dir.join("test");
+        ensure!(
+            train_dir.is_dir(),
+            "{}: no folder `train` in it; expected the unpacked competition data with train/, test/ and train.csv",
+            dir.display()
+        );
+        let tiffs = tiffs_in(&train_dir)?;
+        ensure!(!tiffs.is_empty(), "{}: no slides (*.tiff) in it", train_dir.display());
+        let table = dir.join("train.csv");
+        let mut encodings = read_encodings(&table)?;
+        let train = tiffs
+            .into_iter()
+            .map(|(id, tiff)| {
+                let Some(encoding) = encodings.remove(&id) else {
+                    bail!("{}: slide {id} has no row in {}", tiff.display(), table.display());
+                };
+                let anatomy = anatomy_of(&train_dir, &id);
+                let objects = first_file(&train_dir, &id, [".json", ".json.gz"]).with_context(|| {
+                    format!("{}: slide {id} has no annotations {id}.json beside it", tiff.display())
+                })?;
+                Ok(TrainSlide { objects, tiff, anatomy, encoding, id, table: table.clone() })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        if let Some(id) = encodings.keys().next() {
+            bail!(
+                "{}: slide {id} has no file {}",
+                table.display(),
+                train_dir.join(format!("{id}.tiff")).display()
+            );
+        }
+        let test = if test_dir.is_dir() { tiffs_in(&test_dir)? } else { BTreeMap::new() };
+        let test =
+            test.into_iter().map(|(id, tiff)| TestSlide { anatomy: anatomy_of(&test_dir, &id), tiff, id });
+        Ok(Self { train, test: test.collect() })
+    }
+
+    /// Ids of the training slides, sorted.
+    pub fn train_ids(&self) -> Vec<String> {
+        self.train.iter().map(|slide| slide.id.clone()).collect()
+    }
+}
+
+fn anatomy_of(dir: &Path, id: &str) -> Option<PathBuf> {
+    first_file(dir, id, ["-anatomical-structure.json", "-anatomical-structure.json.gz"])
+}
+
+/// The first of `<id><ending>` that exists.
+fn first_file(dir: &Path, id: &str, endings: [&str; 2]) -> Option<PathBuf> {
+    endings.iter().map(|ending| dir.join(format!("{id}{ending}"))).find(|path| path.is_file())
+}
+
+/// Ids and paths of the TIFF files in a folder.
+fn tiffs_in(dir: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let mut tiffs = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
+        let path = entry.with_context(|| format!("cannot list {}", dir.display()))?.path();
+        let is_tiff =
+            path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tiff") || e.eq_ignore_ascii_case("tif"));
+        let Some(id) = path.file_stem().and_then(|stem| stem.to_str()).filter(|id| !id.starts_with('.'))
+        else {
+            continue;
+        };
+        if !is_tiff {
+            continue;
+        }
+        if let Some(other) = tiffs.insert(id.to_owned(), path.clone()) {
+            bail!("{} and {} have the same slide id; remove one", other.display(), path.display());
+        }
+    }
+    Ok(tiffs)
+}
+
+/// Encodings of `train.csv` by slide id.
+fn read_encodings(table: &Path) -> Result<BTreeMap<String, String>> {
+    ensure!(
+        table.is_file(),
+        "{}: no such file; it holds the masks of the training slides as columns id,encoding",
+        table.display()
+    );
+    let mut reader =
+        csv::Reader::from_path(table).with_context(|| format!("cannot open {}", table.display()))?;
+    let mut encodings = BTreeMap::new();
+    for row in reader.deserialize::<EncodingRow>() {
+        let row = row.with_context(|| format!("{}: expected rows of id,encoding", table.display()))?;
+        if encodings.insert(row.id.clone(), row.encoding).is_some() {
+            bail!("{}: slide {} has two rows", table.display(), row.id);
+        }
+    }
+    Ok(encodings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_that_do_not_fit_together_are_described() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        let open = || format!("{:#}", Competition::open(dir).unwrap_err());
+        let write = |path: &str, text: &str| std::fs::write(dir.join(path), text).unwrap();
+
+        assert!(open().contains("no folder `train`"), "{}", open());
+        std::fs::create_dir(dir.join("train")).unwrap();
+        assert!(open().contains("no slides"), "{}", open());
+        write("train/aa.tiff", "");
+        assert!(open().contains("train.csv: no such file"), "{}", open());
+        write("train.csv", "id,predicted\naa,1 2\n");
+        assert!(open().contains("train.csv: expected rows of id,encoding"), "{}", open());
+        write("train.csv", "id,encoding\nbb,1 2\n");
+        assert!(open().contains("aa.tiff: slide aa has no row"), "{}", open());
+        write("train.csv", "id,encoding\naa,1 2\naa,3 4\n");
+        assert!(open().contains("slide aa has two rows"), "{}", open());
+        write("train.csv", "id,encoding\naa,1 2\nbb,\n");
+        assert!(open().contains("aa.tiff: slide aa has no annotations"), "{}", open());
+        write("train/aa.json", "[]");
+        assert!(open().contains("train.csv: slide bb has no file"), "{}", open());
+        write("train.csv", "id,encoding\naa,1 2\n");
+        write("train/aa.tif", "");
+        assert!(open().contains("same slide id"), "{}", open());
+        std::fs::remove_file(dir.join("train/aa.tif")).unwrap();
+
+        let competition = Competition::open(dir).unwrap();
+        assert_eq!(competition.train_ids(), ["aa"]);
+        assert_eq!((competition.train[0].encoding.as_str(), &competition.test), ("1 2", &Vec::new()));
+        std::fs::create_dir(dir.join("test")).unwrap();
+        write("test/cc.tiff", "");
+        write("test/cc-anatomical-structure.json", "[]");
+        let competition = Competition::open(dir).unwrap();
+        assert_eq!(competition.test[0].id, "cc");
+        assert!(competition.test[0].anatomy.is_some());
+    }
+}

@@ -6,7 +6,7 @@ mod tiles;
 
 use std::path::Path;
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Result, bail};
 use hubmap_io::Size;
 use serde::Serialize;
 
@@ -53,17 +53,54 @@ pub struct SlideReport {
     pub n_positive_px: u64,
 }
 
+/// A slide that could not be cut.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SlideFailure {
+    /// Id of the slide.
+    pub slide: String,
+    /// What is wrong, with the file.
+    pub error: String,
+}
+
 /// What data generation did.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DataGenReport {
     /// Slides that were cut, sorted by id.
     pub slides: Vec<SlideReport>,
-    /// Slides that could not be cut, and why.
+    /// Slides that could not be cut.
     ///
     /// If there are any, no splits were written, as they would lack these slides.
-    pub failures: Vec<(String, Error)>,
+    pub failures: Vec<SlideFailure>,
     /// Names of the folds in the splits.
     pub folds: Vec<String>,
+}
+
+/// A table of the slides, then what failed.
+impl std::fmt::Display for DataGenReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let width = self.slides.iter().map(|slide| slide.slide.len()).max().unwrap_or(0).max("slide".len());
+        let header = ["objects", "grid tiles", "background", "positive px"];
+        let row = |f: &mut std::fmt::Formatter<'_>, slide: &str, size: &str, cells: [String; 4]| {
+            write!(f, "{slide:width$}  {size:>13}")?;
+            cells.iter().zip(header).try_for_each(|(cell, title)| write!(f, "  {cell:>n$}", n = title.len()))
+        };
+        row(f, "slide", "size", header.map(str::to_owned))?;
+        for slide in &self.slides {
+            let counts = [slide.n_objects, slide.n_grid_kept, slide.n_background_skipped];
+            let [objects, grid, background] = counts.map(|count| count.to_string());
+            f.write_str("\n")?;
+            let cells = [objects, grid, background, slide.n_positive_px.to_string()];
+            row(f, &slide.slide, &slide.size.to_string(), cells)?;
+        }
+        for SlideFailure { slide, error } in &self.failures {
+            write!(f, "\nfailed: {slide}: {error}")?;
+        }
+        if self.failures.is_empty() {
+            write!(f, "\nfolds: {}", self.folds.join(", "))
+        } else {
+            write!(f, "\nno splits written: mend or remove the slides that failed, and run again")
+        }
+    }
 }
 
 /// Cuts all training slides of the competition folder `input` and splits the tiles into folds.
@@ -95,7 +132,7 @@ pub fn generate(
             Err(error) if progress.is_cancelled() => return Err(error),
             Err(error) => {
                 tracing::error!("slide {}: {error:#}", entry.id);
-                report.failures.push((entry.id.clone(), error));
+                report.failures.push(SlideFailure { slide: entry.id.clone(), error: format!("{error:#}") });
             }
         }
     }

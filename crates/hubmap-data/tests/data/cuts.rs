@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hubmap_data::config::{DataGenConfig, FoldSource, ListedFold};
-use hubmap_data::cuts::{DataGenReport, Manifest, Progress, generate};
+use hubmap_data::cuts::{DataGenReport, Manifest, Progress, SlideFailure, generate};
 use hubmap_data::sampler::BackgroundRule;
 use hubmap_data::tile_file::{read_image, read_mask};
 use hubmap_data::{Dataset, DatasetName};
@@ -400,8 +400,7 @@ fn a_slide_that_cannot_be_read_is_reported_and_the_others_are_cut() {
     std::fs::write(input.join("train.csv"), too_long).unwrap();
     let report = generate(&input, &output, &config(), &()).unwrap();
     assert_eq!(report.slides.iter().map(|slide| slide.slide.as_str()).collect::<Vec<_>>(), ["aa11", "cc33"]);
-    let (slide, error) = &report.failures[0];
-    let error = format!("{error:#}");
+    let SlideFailure { slide, error } = &report.failures[0];
     assert_eq!(slide, "bb22");
     assert!(
         error.contains("train.csv: the encoding of slide bb22 does not describe a mask of 72x96"),
@@ -411,9 +410,18 @@ fn a_slide_that_cannot_be_read_is_reported_and_the_others_are_cut() {
     assert!(Manifest::read(&output.join("SPLITS")).unwrap().is_none());
     assert_eq!(tree(&output.join("CUTS/glomi_x33_8/imgs/bb22")), before);
 
+    let table = report.to_string();
+    assert!(
+        table.starts_with(
+            "slide           size  objects  grid tiles  background  positive px\naa11          103x89        4"
+        ),
+        "{table}"
+    );
+    assert!(table.contains("failed: bb22: ") && table.contains("no splits written"), "{table}");
+
     std::fs::write(input.join("train/aa11.tiff"), "not a tiff").unwrap();
     let report = generate(&input, &output, &config(), &()).unwrap();
-    assert!(format!("{:#}", report.failures[0].1).contains("aa11.tiff"));
+    assert!(report.failures[0].error.contains("aa11.tiff"));
 }
 
 /// Asks to stop after some tiles.

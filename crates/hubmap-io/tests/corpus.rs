@@ -50,9 +50,16 @@ fn mismatch(samples: &RawSamples, page: &Value) -> Option<String> {
     if page["lossy_codec"] == true {
         return lossy_mismatch(samples, expected);
     }
-    let hash: String =
-        Sha256::digest(samples.bytes.as_slice().unwrap()).iter().map(|b| format!("{b:02x}")).collect();
+    let hash = hex(&Sha256::digest(samples.bytes.as_slice().unwrap()));
     (expected["sha256"] != hash.as_str()).then(|| format!("other pixels, {}", expected["dtype"]))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }
 
 fn lossy_mismatch(samples: &RawSamples, expected: &Value) -> Option<String> {

@@ -48,7 +48,11 @@ fn windows() -> Vec<(Window, String)> {
 
 fn hash_of_bands_first(pixels: &Array3<u8>) -> String {
     let bytes: Vec<u8> = pixels.view().permuted_axes([2, 0, 1]).iter().copied().collect();
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }
 
 /// Largest and mean absolute difference.

@@ -1,4 +1,3 @@
-use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use hubmap_models::{
     Attention, DecoderKind, EncoderKind, SegModel, SegModelConfig, WeightsError, guess_config, load_weights,
@@ -9,7 +8,7 @@ use ndarray::Array4;
 
 use crate::recipe;
 
-const UNET: SegModelConfig = SegModelConfig {
+pub(crate) const UNET: SegModelConfig = SegModelConfig {
     encoder: EncoderKind::RegNetY002,
     decoder: DecoderKind::Unet,
     attention: Attention::None,
@@ -19,7 +18,7 @@ const UNETPP: SegModelConfig = SegModelConfig {
     decoder: DecoderKind::UnetPlusPlus,
     attention: Attention::ScSe,
 };
-const TRAINED: &str = "models/tiny_trained_unet_regnety_002.f16.safetensors";
+pub(crate) const TRAINED: &str = "models/tiny_trained_unet_regnety_002.f16.safetensors";
 
 pub(crate) fn to_tensor(array: &Array4<f32>, device: &Device) -> Tensor<4> {
     let (n, c, h, w) = array.dim();

@@ -6,3 +6,6 @@ mod recipe;
 
 /// Networks against PyTorch and segmentation_models.pytorch.
 mod models;
+
+/// Losses, schedule, optimiser, averaging and training steps against PyTorch.
+mod train;

@@ -42,8 +42,8 @@ impl Config {
 
     /// Lays a TOML file over these settings.
     pub fn overlay_file(&mut self, path: &Path) -> anyhow::Result<()> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read config {}", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read config {}", path.display()))?;
         let layer: Table = text.parse().map_err(|e| anyhow!("{}: not valid TOML: {e}", path.display()))?;
         merge(&mut self.table, layer, "").with_context(|| path.display().to_string())
     }
@@ -58,9 +58,10 @@ impl Config {
             .ok()
             .and_then(|mut table| table.remove("value"))
             .unwrap_or_else(|| Value::String(text.to_owned()));
-        let layer = key.trim().rsplit('.').fold(value, |value, part| {
-            Value::Table(Table::from_iter([(part.to_owned(), value)]))
-        });
+        let layer = key
+            .trim()
+            .rsplit('.')
+            .fold(value, |value, part| Value::Table(Table::from_iter([(part.to_owned(), value)])));
         let Value::Table(layer) = layer else { bail!("--set {assignment}: expected TABLE.KEY=VALUE") };
         merge(&mut self.table, layer, "").with_context(|| format!("--set {assignment}"))
     }
@@ -69,7 +70,9 @@ impl Config {
     pub fn section<T: DeserializeOwned>(&self, name: &str) -> anyhow::Result<T> {
         let value = self.table.get(name).with_context(|| format!("config has no [{name}]"));
         value
-            .and_then(|value| value.clone().try_into().map_err(|e: toml::de::Error| anyhow!("{}", e.message())))
+            .and_then(|value| {
+                value.clone().try_into().map_err(|e: toml::de::Error| anyhow!("{}", e.message()))
+            })
             .with_context(|| format!("config [{name}]"))
             .map_err(UsageError::mark)
     }
@@ -85,9 +88,9 @@ fn merge(base: &mut Table, layer: Table, prefix: &str) -> anyhow::Result<()> {
     for (key, value) in layer {
         let path = format!("{prefix}{key}");
         if !base.contains_key(&key) {
-            let nearest = base.keys().max_by(|a, b| {
-                strsim::jaro_winkler(a, &key).total_cmp(&strsim::jaro_winkler(b, &key))
-            });
+            let nearest = base
+                .keys()
+                .max_by(|a, b| strsim::jaro_winkler(a, &key).total_cmp(&strsim::jaro_winkler(b, &key)));
             match nearest {
                 Some(known) => bail!("unknown key `{path}`; did you mean `{prefix}{known}`?"),
                 None => bail!("unknown key `{path}`"),

@@ -1,1 +1,23 @@
 #![doc = include_str!("../README.md")]
+
+mod config;
+mod ema;
+mod fit;
+mod loss;
+mod metric;
+mod optimizer;
+mod run_dir;
+mod schedule;
+mod step;
+mod tensors;
+
+pub use config::{EmaConfig, LossConfig, OptimizerConfig, TrainConfig};
+pub use ema::{Ema, ema_of_count};
+pub use fit::{EpochReport, FoldPlan, FoldReport, Observer, Silent, StepReport, fit_fold};
+pub use loss::{LossTerms, bce_with_logits, dice_loss};
+pub use metric::DiceMeter;
+pub use optimizer::adamw;
+pub use run_dir::{HistoryRow, RunDir};
+pub use schedule::Schedule;
+pub use step::{StepOutput, train_step};
+pub use tensors::{images_tensor, masks_tensor};

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
 
 use clap::Parser;
-use hubmap_cli::{Bar, CommonArgs, Config, Outcome, Progress, UsageError};
+use hubmap_cli::{CommonArgs, Config, DataGenBars, Outcome, UsageError};
 use hubmap_data::config::DataGenConfig;
 use hubmap_data::cuts;
 
@@ -30,31 +29,8 @@ fn main() -> ExitCode {
     hubmap_cli::run(&args.common, |progress| {
         let config = Config::load(&args.common)?.section::<DataGenConfig>("data_gen")?;
         config.validate().map_err(UsageError::mark)?;
-        let bars = Bars { progress, current: Mutex::new(None) };
-        let report = cuts::generate(&args.input, &args.output, &config, &bars)?;
-        drop(bars);
+        let report = cuts::generate(&args.input, &args.output, &config, &DataGenBars::new(progress))?;
         progress.line(&report.to_string());
         Ok(Outcome { n_failed: report.failures.len(), summary: serde_json::to_value(&report)? })
     })
-}
-
-/// One bar per slide.
-struct Bars<'a> {
-    progress: &'a Progress,
-    current: Mutex<Option<Bar>>,
-}
-
-impl cuts::Progress for Bars<'_> {
-    fn begin(&self, task: &str, n_steps: u64) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        // The old bar writes its last line before the new one begins.
-        drop(current.take());
-        *current = Some(self.progress.bar(task, n_steps, "steps"));
-    }
-
-    fn advance(&self) {
-        if let Some(bar) = &*self.current.lock().unwrap_or_else(PoisonError::into_inner) {
-            bar.inc(1);
-        }
-    }
 }

@@ -1,2 +1,46 @@
-//! Placeholder.
-fn main() {}
+//! `hubmap-train`: folds of tiles to one model folder.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use hubmap_cli::{CommonArgs, Config, Outcome, TrainBars, UsageError, print_line};
+use hubmap_train::{RunSettings, train_run};
+
+/// Train the folds of the config one after the other; prints the run folder, which inference takes.
+///
+/// Example: hubmap-train --config configs/cpu.toml --set data.splits_dir=input/SPLITS --fold 0
+#[derive(Parser)]
+#[command(name = "hubmap-train", version)]
+struct Args {
+    /// Train only this fold, by its position in data.folds, from 0
+    #[arg(long, value_name = "I")]
+    fold: Option<usize>,
+
+    /// Folder in which the run folder, named by the time in UTC, is made
+    #[arg(long, value_name = "DIR", default_value = "output")]
+    out: PathBuf,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    hubmap_cli::run(&args.common, |progress| {
+        let config = Config::load(&args.common)?;
+        let settings = RunSettings {
+            model: config.section("model")?,
+            data: config.section("data")?,
+            train: config.section("train")?,
+            resolved_toml: config.to_toml(),
+        };
+        settings.validate().map_err(UsageError::mark)?;
+        let device = args.common.device.device();
+        let report = train_run(&settings, args.fold, &args.out, &device, &TrainBars::new(progress))?;
+        if !args.common.json {
+            print_line(&report.run.path().display().to_string())?;
+        }
+        Ok(Outcome::done(report.summary()))
+    })
+}

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod args;
+mod bars;
 mod config;
 mod device;
 mod logging;
@@ -8,7 +9,8 @@ mod outcome;
 mod progress;
 
 pub use args::CommonArgs;
+pub use bars::{DataGenBars, InferBars, TrainBars};
 pub use config::{BASE_CONFIG, Config};
 pub use device::{DeviceSpec, UnknownDevice};
-pub use outcome::{Outcome, UsageError, run};
+pub use outcome::{Outcome, UsageError, print_line, run};
 pub use progress::{Bar, Progress};

@@ -60,6 +60,11 @@ pub fn run(args: &CommonArgs, job: impl FnOnce(&Progress) -> anyhow::Result<Outc
     }
 }
 
+/// Writes one line of results to stdout.
+pub fn print_line(text: &str) -> std::io::Result<()> {
+    writeln!(std::io::stdout().lock(), "{text}")
+}
+
 fn write_stdout(summary: &Value) -> std::io::Result<()> {
     writeln!(std::io::stdout().lock(), "{summary}")
 }

@@ -45,6 +45,13 @@ impl Progress {
         });
     }
 
+    /// Like [`Progress::line`], but silent with `--quiet`.
+    pub fn note(&self, text: &str) {
+        if self.mode != Mode::Quiet {
+            self.line(text);
+        }
+    }
+
     /// Starts a step of `total` items, each a `unit` such as `tiles`.
     pub fn bar(&self, label: &str, total: u64, unit: &str) -> Bar {
         let bar = self.bars.add(ProgressBar::new(total));

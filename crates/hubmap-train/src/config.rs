@@ -68,6 +68,16 @@ pub struct EmaConfig {
 }
 
 impl TrainConfig {
+    /// Whether the weights are validated after epoch `epoch`.
+    pub const fn validates_after(&self, epoch: usize) -> bool {
+        (epoch + 1).is_multiple_of(self.valid_every) || epoch + 1 == self.epochs
+    }
+
+    /// How many of the epochs are validated.
+    pub fn n_validations(&self) -> usize {
+        (0..self.epochs).filter(|&epoch| self.validates_after(epoch)).count()
+    }
+
     /// Refuses values that cannot work; the message names the key.
     pub fn validate(&self) -> Result<()> {
         ensure!(self.epochs > 0, "train.epochs is 0: there would be nothing to train");

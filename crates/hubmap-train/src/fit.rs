@@ -34,6 +34,19 @@ pub struct FoldPlan<'a> {
     pub device: Device,
 }
 
+/// Before a fold.
+#[derive(Debug, Clone, Copy)]
+pub struct FoldStart<'a> {
+    /// The fold's name in the config.
+    pub name: &'a str,
+    /// Epochs to come.
+    pub n_epochs: usize,
+    /// Training steps per epoch.
+    pub n_batches: usize,
+    /// Validation batches to come in the whole fold, of raw and averaged weights together.
+    pub n_valid_batches: usize,
+}
+
 /// After every step.
 #[derive(Debug, Clone, Copy)]
 pub struct StepReport {
@@ -43,8 +56,8 @@ pub struct StepReport {
     pub loss: f64,
     /// Mean training Dice of the epoch so far.
     pub dice: f64,
-    /// Samples in the step.
-    pub n_samples: usize,
+    /// Samples per second since the epoch began.
+    pub images_per_second: f64,
 }
 
 /// After every epoch.
@@ -69,6 +82,8 @@ pub struct FoldReport {
 
 /// Is told how training goes.
 pub trait Observer {
+    /// A fold begins.
+    fn fold(&self, _start: &FoldStart<'_>) {}
     /// A step is done.
     fn step(&self, _report: StepReport) {}
     /// A validation batch is done.
@@ -101,7 +116,7 @@ pub fn fit_fold(plan: &FoldPlan<'_>, run: &RunDir, observer: &dyn Observer) -> R
         let started = Instant::now();
         let rate = config.schedule.rate(epoch, config.epochs);
         let mut dice = DiceMeter::default();
-        let (mut loss_sum, mut n_steps) = (0.0, 0_usize);
+        let (mut loss_sum, mut n_steps, mut n_samples) = (0.0, 0_usize, 0_usize);
         for batch in plan.train.epoch(epoch as u64) {
             let batch = batch?;
             let (images, masks) = (images_tensor(&batch, &device), masks_tensor(&batch, &device));
@@ -118,11 +133,12 @@ pub fn fit_fold(plan: &FoldPlan<'_>, run: &RunDir, observer: &dyn Observer) -> R
             dice.add(output.logits, masks.inner());
             loss_sum += output.loss;
             n_steps += 1;
-            observer.step(StepReport { epoch, loss: output.loss, dice: dice.mean(), n_samples: batch.len() });
+            n_samples += batch.len();
+            let images_per_second = n_samples as f64 / started.elapsed().as_secs_f64();
+            observer.step(StepReport { epoch, loss: output.loss, dice: dice.mean(), images_per_second });
         }
-        let validated = (epoch + 1) % config.valid_every == 0 || epoch + 1 == config.epochs;
         let (mut valid_dice, mut valid_dice_ema, mut checkpoint) = (None, None, None);
-        if validated {
+        if config.validates_after(epoch) {
             let raw_model = model.valid();
             let raw = validate(&raw_model, plan, observer)?;
             let averaged = validate(ema.model(), plan, observer)?;

@@ -1,0 +1,150 @@
+//! Bars for the long steps of each library.
+
+use std::sync::{Mutex, PoisonError};
+
+use hubmap_data::cuts;
+use hubmap_infer as infer;
+use hubmap_train::{EpochReport, FoldStart, Observer, StepReport};
+
+use crate::progress::{Bar, Progress};
+
+/// The bar of the step under way; the one before ends when the next begins.
+#[derive(Debug)]
+struct Current<'a> {
+    progress: &'a Progress,
+    bar: Mutex<Option<Bar>>,
+}
+
+impl<'a> Current<'a> {
+    const fn new(progress: &'a Progress) -> Self {
+        Self { progress, bar: Mutex::new(None) }
+    }
+
+    fn begin(&self, label: &str, total: u64, unit: &str) {
+        let mut bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        // The old bar writes its last line before the new one begins.
+        drop(bar.take());
+        *bar = Some(self.progress.bar(label, total, unit));
+    }
+
+    fn with(&self, change: impl FnOnce(&Bar)) {
+        if let Some(bar) = &*self.bar.lock().unwrap_or_else(PoisonError::into_inner) {
+            change(bar);
+        }
+    }
+
+    fn end(&self) {
+        drop(self.bar.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// Data generation: one bar per slide.
+#[derive(Debug)]
+pub struct DataGenBars<'a>(Current<'a>);
+
+impl<'a> DataGenBars<'a> {
+    /// Bars on `progress`.
+    pub const fn new(progress: &'a Progress) -> Self {
+        Self(Current::new(progress))
+    }
+}
+
+impl cuts::Progress for DataGenBars<'_> {
+    fn begin(&self, task: &str, n_steps: u64) {
+        self.0.begin(task, n_steps, "tiles");
+    }
+
+    fn advance(&self) {
+        self.0.with(|bar| bar.inc(1));
+    }
+}
+
+/// Training: one bar per fold, one line per epoch.
+#[derive(Debug)]
+pub struct TrainBars<'a> {
+    current: Current<'a>,
+    /// Name and number of epochs of the fold under way.
+    fold: Mutex<(String, usize)>,
+}
+
+impl<'a> TrainBars<'a> {
+    /// Bars on `progress`.
+    pub const fn new(progress: &'a Progress) -> Self {
+        Self { current: Current::new(progress), fold: Mutex::new((String::new(), 0)) }
+    }
+
+    fn fold_under_way(&self) -> (String, usize) {
+        self.fold.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Observer for TrainBars<'_> {
+    fn fold(&self, start: &FoldStart<'_>) {
+        *self.fold.lock().unwrap_or_else(PoisonError::into_inner) = (start.name.to_owned(), start.n_epochs);
+        let total = start.n_epochs * start.n_batches + start.n_valid_batches;
+        self.current.begin(&format!("train {}", start.name), total as u64, "batches");
+    }
+
+    fn step(&self, report: StepReport) {
+        let (_, n_epochs) = self.fold_under_way();
+        self.current.with(|bar| {
+            let StepReport { epoch, loss, dice, images_per_second, .. } = report;
+            let epoch = epoch + 1;
+            bar.message(&format!(
+                "epoch {epoch}/{n_epochs} loss {loss:.3} dice {dice:.3}, {images_per_second:.1} images/s"
+            ));
+            bar.inc(1);
+        });
+    }
+
+    fn valid_batch(&self) {
+        self.current.with(|bar| bar.inc(1));
+    }
+
+    fn epoch(&self, report: &EpochReport<'_>) {
+        let (name, n_epochs) = self.fold_under_way();
+        let row = report.row;
+        let mut line = format!(
+            "fold {name} epoch {}/{n_epochs}: rate {:.2e}, loss {:.4}, train dice {:.4}",
+            row.epoch + 1,
+            row.rate,
+            row.train_loss,
+            row.train_dice
+        );
+        if let (Some(raw), Some(ema)) = (row.valid_dice, row.valid_dice_ema) {
+            line.push_str(&format!(", valid dice {raw:.4} raw, {ema:.4} EMA"));
+        }
+        if report.checkpoint.is_some() {
+            line.push_str(", best so far: saved");
+        }
+        self.current.progress.note(&line);
+    }
+}
+
+/// Inference: one bar per slide.
+#[derive(Debug)]
+pub struct InferBars<'a>(Current<'a>);
+
+impl<'a> InferBars<'a> {
+    /// Bars on `progress`.
+    pub const fn new(progress: &'a Progress) -> Self {
+        Self(Current::new(progress))
+    }
+}
+
+impl infer::Progress for InferBars<'_> {
+    fn slide_started(&self, id: &str, n_blocks: usize) {
+        self.0.begin(id, n_blocks as u64, "blocks");
+    }
+
+    fn blocks_done(&self, n_blocks: usize) {
+        self.0.with(|bar| bar.inc(n_blocks as u64));
+    }
+
+    fn slide_finished(&self, id: &str, error: Option<&anyhow::Error>) {
+        self.0.end();
+        if let Some(error) = error {
+            self.0.progress.line(&format!("error: slide {id}: {error:#}"));
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A whole run: folds one after the other into one run folder.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use hubmap_data::augment::Preset;
+use hubmap_data::config::DataConfig;
+use hubmap_data::{Dataset, Loader, LoaderConfig};
+use hubmap_models::{SegModel, SegModelConfig};
+
+use crate::config::TrainConfig;
+use crate::fit::{FoldPlan, FoldReport, FoldStart, Observer, fit_fold};
+use crate::run_dir::RunDir;
+
+/// The settings of a run, one field per table of the config.
+#[derive(Debug, Clone)]
+pub struct RunSettings {
+    /// `[model]`.
+    pub model: SegModelConfig,
+    /// `[data]`.
+    pub data: DataConfig,
+    /// `[train]`.
+    pub train: TrainConfig,
+    /// The whole resolved config, which the run folder keeps and inference reads.
+    pub resolved_toml: String,
+}
+
+impl RunSettings {
+    /// Refuses values that cannot work; the message names the key.
+    pub fn validate(&self) -> Result<()> {
+        self.train.validate()?;
+        self.data.validate()?;
+        let crop_px = self.data.crop_px as usize;
+        SegModel::check_input(crop_px, crop_px).context("data.crop_px")
+    }
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct RunReport {
+    /// The run folder.
+    pub run: RunDir,
+    /// Position and name of each trained fold, and its report.
+    pub folds: Vec<(usize, String, FoldReport)>,
+}
+
+impl RunReport {
+    /// The run as one JSON object: the folder, and per fold the best checkpoint and its Dice.
+    pub fn summary(&self) -> serde_json::Value {
+        let folds: Vec<serde_json::Value> = self
+            .folds
+            .iter()
+            .map(|(fold_idx, name, report)| {
+                let best = report.best.as_ref();
+                serde_json::json!({
+                    "fold": fold_idx,
+                    "name": name,
+                    "checkpoint": best.map(ToString::to_string),
+                    "dice": best.map(|b| b.dice),
+                })
+            })
+            .collect();
+        serde_json::json!({ "run": self.run.path(), "folds": folds })
+    }
+}
+
+/// Trains the folds of the config in sequence, or only the fold at position `only`, into a new folder under
+/// `parent`.
+///
+/// Settings and data of every fold are checked before the folder is made.
+pub fn train_run(
+    settings: &RunSettings,
+    only: Option<usize>,
+    parent: &Path,
+    device: &Device,
+    observer: &dyn Observer,
+) -> Result<RunReport> {
+    settings.validate()?;
+    let RunSettings { model, data, train, resolved_toml } = settings;
+    let fold_idxs: Vec<usize> = match only {
+        Some(fold_idx) => vec![fold_idx],
+        None => (0..data.folds.len()).collect(),
+    };
+    let loaders = fold_idxs
+        .iter()
+        .map(|&fold_idx| {
+            let fold = data.open_fold(fold_idx)?;
+            let name = &data.folds[fold_idx];
+            let train_loader = loader(fold.train, settings, fold_idx, Side::Train)
+                .with_context(|| format!("training data of fold `{name}`"))?;
+            let valid_loader = loader(fold.valid, settings, fold_idx, Side::Valid)
+                .with_context(|| format!("validation data of fold `{name}`"))?;
+            Ok((fold_idx, name, train_loader, valid_loader))
+        })
+        .collect::<Result<Vec<_>>>()?;
+
+    let run = RunDir::create(parent, resolved_toml)?;
+    let mut folds = Vec::new();
+    for (fold_idx, name, train_loader, valid_loader) in &loaders {
+        observer.fold(&FoldStart {
+            name,
+            n_epochs: train.epochs,
+            n_batches: train_loader.n_batches(),
+            n_valid_batches: 2 * train.n_validations() * valid_loader.n_batches(),
+        });
+        let plan = FoldPlan {
+            fold_idx: *fold_idx,
+            model: *model,
+            config: train,
+            train: train_loader,
+            valid: valid_loader,
+            device: device.clone(),
+        };
+        let report = fit_fold(&plan, &run, observer).with_context(|| format!("fold `{name}`"))?;
+        folds.push((*fold_idx, (*name).clone(), report));
+    }
+    Ok(RunReport { run, folds })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Train,
+    Valid,
+}
+
+fn loader(dataset: Dataset, settings: &RunSettings, fold_idx: usize, side: Side) -> Result<Loader> {
+    let (data, train) = (&settings.data, &settings.train);
+    let (batch_size, preset) = match side {
+        Side::Train => (train.batch_size, data.train_transform),
+        Side::Valid => (train.valid_batch_size, Preset::Validation),
+    };
+    let config = LoaderConfig {
+        batch_size,
+        shuffle: side == Side::Train,
+        drop_last: side == Side::Train,
+        seed: train.seed.wrapping_add(fold_idx as u64),
+        prefetch: train.prefetch,
+        threads: None,
+        transform: preset.transform(data.crop_px),
+        normalization: data.normalization,
+    };
+    Loader::new(dataset, config)
+}

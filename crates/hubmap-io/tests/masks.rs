@@ -2,9 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 use hubmap_io::{
-    Feature, Mask, ObjectKind, Polygon, Rle, RleEncoder, RleError, Size, Window, area_downscale,
-    area_downscale_2d, nearest_downscale, nearest_downscale_2d, read_annotations, trace_polygons,
-    write_annotations,
+    Feature, Mask, ObjectKind, Polygon, Rle, RleEncoder, RleError, Size, TiffSpec, TiffWriter, Window,
+    area_downscale, area_downscale_2d, nearest_downscale, nearest_downscale_2d, read_annotations, read_mask,
+    trace_polygons, write_annotations, write_mask_tiff,
 };
 use hubmap_test_support::{json, npy};
 use ndarray::{Array2, Array3, Axis, Ix3, concatenate, s};
@@ -337,6 +337,38 @@ mod annotations {
         assert!(error.contains("feature 1 has a vertex"), "{error}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the old file alone stays");
         assert!(write_annotations("no/such/folder/out.json".as_ref(), &[]).is_err());
+    }
+}
+
+mod files {
+    use super::*;
+
+    #[test]
+    fn masks_of_both_depths_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mask = Mask::new(Size::new(1037, 1301));
+        mask.fill_polygon(&Polygon::new(vec![[3.0, 5.0], [1037.0, 40.0], [700.5, 1301.0]]));
+        mask.set(1036, 1300, true);
+        for bits in [1, 8] {
+            let path = folder.path().join(format!("{bits}.tiff"));
+            write_mask_tiff(&path, &mask, bits).unwrap();
+            assert!(read_mask(&path).unwrap() == mask, "{bits} bits");
+            let pixels = hubmap_io::open(&path).unwrap().read(Window::new(1030, 1295, 9, 9)).unwrap();
+            assert_eq!(pixels[(5, 6, 0)], if bits == 8 { 255 } else { 1 });
+        }
+        assert!(write_mask_tiff(&folder.path().join("4.tiff"), &mask, 4).is_err());
+        assert!(read_mask(&folder.path().join("none.tiff")).is_err());
+    }
+
+    #[test]
+    fn a_slide_is_no_mask() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rgb.tiff");
+        let mut writer = TiffWriter::create(&path, TiffSpec::rgb(Size::new(4, 4))).unwrap();
+        writer.write_rows(&Array3::zeros((4, 4, 3))).unwrap();
+        writer.finish().unwrap();
+        let error = read_mask(&path).unwrap_err().to_string();
+        assert!(error.contains("rgb.tiff") && error.contains("3 bands"), "{error}");
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) const BLUR_REACH_PX: usize = 6;
 /// Side of the squares that hold at most one speck of dust, in microns.
 const DUST_SPACING: f32 = 350.0;
 const DUST_REACH: f32 = 14.0;
+/// Share of the squares with a speck.
+const DUST_CHANCE: f32 = 0.1;
 
 impl Artefacts {
     pub(crate) fn random(seed: u64, extent: [f32; 2]) -> Self {
@@ -168,7 +170,7 @@ impl Artefacts {
                 let bits = hash(seed, gx, gy);
                 let center = [gx as f32 + unit(bits, 0), gy as f32 + unit(bits, 1)].map(|v| v * DUST_SPACING);
                 let radius = 1.2 + 5.0 * unit(bits, 3) * unit(bits, 3);
-                if bits & 0xff0000 < 0x180000 && meets(center, DUST_REACH, min, max) {
+                if unit(bits, 2) < DUST_CHANCE && meets(center, DUST_REACH, min, max) {
                     specks.push((center, radius, 0.35 + 0.4 * unit(bits, 1)));
                 }
             }

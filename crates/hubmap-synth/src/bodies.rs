@@ -37,7 +37,7 @@ fn paint_glomerulus(canvas: &mut Canvas, tissue: &Tissue, glomerulus: &Glomerulu
         return;
     }
     let capillaries = Mosaic::new(glomerulus.seed, 12.5, 1.3, 0.3, 0.6);
-    let lobules = Mosaic::new(glomerulus.seed ^ 77, 38.0, 1.2, 0.9, 0.2);
+    let lobules = Mosaic::new(glomerulus.seed ^ 0x4d, 38.0, 1.2, 0.9, 0.2);
     let (capillaries, lobules) = (capillaries.patch(min, max), lobules.patch(min, max));
     let radius = outline.radius[0].min(outline.radius[1]);
     let strength = 1.0 + glomerulus.tone;

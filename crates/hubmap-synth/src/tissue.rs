@@ -84,7 +84,7 @@ impl Tissue {
         Lattice::new(area, FIELD_STEP, |x, y| {
             let (u, v) = (x * microns_per_px, y * microns_per_px);
             let noise = |id, wavelength: f32| value_noise(self.seed ^ id, u / wavelength, v / wavelength);
-            let rough = rough_noise(self.seed ^ 11, u / 160.0, v / 160.0);
+            let rough = rough_noise(self.seed ^ 0x0b, u / 160.0, v / 160.0);
             let ripple = noise(19, 24.0);
             let swelling = noise(12, 420.0);
             [
@@ -94,7 +94,7 @@ impl Tissue {
                 1.0 + 0.16 * noise(13, 900.0) + 0.10 * noise(14, 170.0),
                 13.0 * noise(15, 75.0) + 4.0 * ripple,
                 13.0 * noise(16, 75.0) + 4.0 * noise(17, 24.0),
-                1.0 + 0.018 * value_noise(self.seed ^ 18, x / 2300.0, y / 2300.0),
+                1.0 + 0.018 * value_noise(self.seed ^ 0x12, x / 2300.0, y / 2300.0),
             ]
         })
     }
@@ -209,7 +209,7 @@ impl Tissue {
                 let (low, high) = if place.cell & 1 == 1 { (3.0, 6.5) } else { (3.8, tubule.wall - 3.0) };
                 if (low..high).contains(&depth) && chance < 0.62 {
                     let radius = [2.7 + 0.7 * wide, 2.5 + 0.5 * chance];
-                    canvas.ellipse(center, radius, angle, |r, below| vesicular(r, below));
+                    canvas.ellipse(center, radius, angle, vesicular);
                 } else if depth < -0.2 && chance < 0.75 {
                     canvas.ellipse(center, [3.6, 1.3 + 0.5 * wide], angle, |_, _| Density::new(0.45, 1.0));
                 }

@@ -1,2 +1,47 @@
-//! Placeholder.
-fn main() {}
+//! Scores predictions against the truth: Dice per slide and its mean.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use hubmap_cli::{CommonArgs, Outcome};
+use hubmap_infer::{Unpredicted, evaluate};
+
+/// Dice of predicted masks.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Submission table, folder of mask TIFFs, or output folder of hubmap-infer
+    #[arg(long, value_name = "CSV|DIR")]
+    pred: PathBuf,
+    /// Table of true encodings, such as train.csv
+    #[arg(long, value_name = "CSV")]
+    truth: PathBuf,
+    /// Folder of the slides, for their sizes
+    #[arg(long, value_name = "DIR")]
+    slides: PathBuf,
+    /// Score the predicted slides only, where the truth has more
+    #[arg(long)]
+    only_predicted: bool,
+}
+
+impl Args {
+    fn run(&self, progress: &hubmap_cli::Progress) -> Result<Outcome> {
+        let unpredicted = if self.only_predicted { Unpredicted::Skip } else { Unpredicted::Refuse };
+        let evaluation = evaluate(&self.pred, &self.truth, &self.slides, unpredicted)?;
+        let width = evaluation.slides.iter().map(|slide| slide.id.len()).max().unwrap_or(0).max(4);
+        for slide in &evaluation.slides {
+            progress.line(&format!("{:width$}  {:.4}", slide.id, slide.dice));
+        }
+        progress.line(&format!("{:width$}  {:.4}", "mean", evaluation.mean_dice));
+        Ok(Outcome::done(serde_json::to_value(&evaluation)?))
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    hubmap_cli::run(&args.common, |progress| args.run(progress))
+}

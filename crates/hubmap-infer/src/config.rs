@@ -96,7 +96,7 @@ impl PredictConfig {
             self.scale
         );
         ensure!(
-            self.tile_side() % 32 == 0,
+            self.tile_side().is_multiple_of(32),
             "infer.block + 2 * infer.context is {}: the networks need a multiple of 32, such as {}",
             self.tile_side(),
             self.tile_side().next_multiple_of(32)

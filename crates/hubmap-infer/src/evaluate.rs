@@ -1,6 +1,6 @@
 //! Dice of predictions against the truth, slide by slide.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -62,12 +62,24 @@ pub fn evaluate(
 
     let ids = predictions.ids();
     ensure!(!ids.is_empty(), "{} holds no predictions", predictions.path().display());
-    refuse_missing(&ids, &truth_table, &format!("predicted but not in {}", truth.display()))?;
-    refuse_missing(&ids, &slide_paths, &format!("predicted but not a slide in {}", slides.display()))?;
+    refuse_missing(
+        &ids,
+        |id| truth_table.contains_key(id),
+        &format!("predicted but not in {}", truth.display()),
+    )?;
+    refuse_missing(
+        &ids,
+        |id| slide_paths.contains_key(id),
+        &format!("predicted but not a slide in {}", slides.display()),
+    )?;
     if unpredicted == Unpredicted::Refuse {
-        let predicted: BTreeMap<String, ()> = ids.iter().map(|id| (id.clone(), ())).collect();
+        let predicted: BTreeSet<&String> = ids.iter().collect();
         let truth_ids: Vec<String> = truth_table.keys().cloned().collect();
-        refuse_missing(&truth_ids, &predicted, &format!("in {} but not predicted", truth.display()))?;
+        refuse_missing(
+            &truth_ids,
+            |id| predicted.contains(id),
+            &format!("in {} but not predicted", truth.display()),
+        )?;
     }
 
     let mut scores = Vec::new();
@@ -89,9 +101,9 @@ fn score(id: String, predicted: &Rle, truth: &Rle) -> SlideScore {
     SlideScore { id, dice, predicted_pixels, truth_pixels, shared_pixels }
 }
 
-/// An error that lists the ids that are not in `table`.
-fn refuse_missing<T>(ids: &[String], table: &BTreeMap<String, T>, problem: &str) -> Result<()> {
-    let missing: Vec<&str> = ids.iter().filter(|id| !table.contains_key(*id)).map(String::as_str).collect();
+/// An error that lists the ids that are not known.
+fn refuse_missing(ids: &[String], is_known: impl Fn(&String) -> bool, problem: &str) -> Result<()> {
+    let missing: Vec<&str> = ids.iter().filter(|id| !is_known(id)).map(String::as_str).collect();
     ensure!(missing.is_empty(), "{} {problem}: {}", count(missing.len(), "slide"), missing.join(", "));
     Ok(())
 }

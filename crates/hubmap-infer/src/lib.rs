@@ -20,13 +20,13 @@ pub use blocks::{Block, BlockGrid};
 pub use config::{Merge, PredictConfig};
 pub use dice::{DiceSums, intersection, set_dice};
 pub use evaluate::{Evaluation, SlideScore, Unpredicted, evaluate};
-pub use model_folder::{ArchitectureFlags, Checkpoint, ModelFolder};
+pub use model_folder::{ArchitectureFlags, CONFIG_FILE, Checkpoint, ModelFolder};
 pub use network::Network;
 pub use objects::{ObjectMeasurements, ObjectMeter};
 pub use outputs::{
-    CLASS_NAME, NpyReader, NpyWriter, OVERLAY_MAX_SIDE, OutputKind, OutputPlan, PendingFile, RleTable, SlideInput,
-    SlidePrediction, SlideSink, find_slides, id_order, object_features, read_rle_table, write_mask_tiff,
-    write_overlay, write_submission,
+    CLASS_NAME, NpyReader, NpyWriter, OVERLAY_MAX_SIDE, OutputKind, OutputPlan, PendingFile, RleTable,
+    SlideInput, SlidePrediction, SlideSink, find_slides, id_order, object_features, read_rle_table,
+    write_mask_tiff, write_overlay, write_submission,
 };
 pub use postprocess::{MaskBuilder, positive_pixels};
 pub use predictor::{Predictor, ProbabilityMap, RowSink, StageSeconds};

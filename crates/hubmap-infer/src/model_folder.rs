@@ -9,6 +9,8 @@ use hubmap_models::{Attention, CheckpointName, DecoderKind, EncoderKind, SegMode
 
 use crate::config::PredictConfig;
 use crate::network::Network;
+use crate::predictor::Predictor;
+use crate::segment::SegmentTiles;
 
 /// What the user says about the network in a bare weights file; the rest is guessed from its tensors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,6 +21,17 @@ pub struct ArchitectureFlags {
     pub decoder: Option<DecoderKind>,
     /// `--attention`.
     pub attention: Option<Attention>,
+}
+
+impl ArchitectureFlags {
+    /// `model` with what the flags say changed.
+    fn over(self, model: SegModelConfig) -> SegModelConfig {
+        SegModelConfig {
+            encoder: self.encoder.unwrap_or(model.encoder),
+            decoder: self.decoder.unwrap_or(model.decoder),
+            attention: self.attention.unwrap_or(model.attention),
+        }
+    }
 }
 
 /// The weights of one fold.
@@ -46,7 +59,7 @@ pub struct ModelFolder {
 }
 
 /// File in a run folder with the resolved settings of its training.
-const CONFIG_FILE: &str = "config.toml";
+pub const CONFIG_FILE: &str = "config.toml";
 
 impl ModelFolder {
     /// Opens a run folder (spec section 5), or a bare weights file with hints about its network.
@@ -75,21 +88,23 @@ impl ModelFolder {
             .collect()
     }
 
+    /// Loads the network of every fold onto a device, ready to predict slides.
+    pub fn predictor(&self, config: PredictConfig, device: &Device) -> Result<Predictor> {
+        let networks = self.load(device)?.into_iter();
+        let models = networks.map(|network| Box::new(network) as Box<dyn SegmentTiles>).collect();
+        Predictor::new(models, self.normalization, config)
+    }
+
     fn open_weights(path: &Path, flags: ArchitectureFlags) -> Result<Self> {
-        let model = match flags {
-            ArchitectureFlags {
-                encoder: Some(encoder),
-                decoder: Some(decoder),
-                attention: Some(attention),
-            } => SegModelConfig { encoder, decoder, attention },
-            _ => {
-                let guess = guess_config(path)?;
-                SegModelConfig {
-                    encoder: flags.encoder.unwrap_or(guess.encoder),
-                    decoder: flags.decoder.unwrap_or(guess.decoder),
-                    attention: flags.attention.unwrap_or(guess.attention),
-                }
-            }
+        let model = if let ArchitectureFlags {
+            encoder: Some(encoder),
+            decoder: Some(decoder),
+            attention: Some(attention),
+        } = flags
+        {
+            SegModelConfig { encoder, decoder, attention }
+        } else {
+            flags.over(guess_config(path)?)
         };
         Ok(Self {
             path: path.to_owned(),
@@ -109,8 +124,8 @@ impl ModelFolder {
             let config: toml::Table = toml::from_str(&text)?;
             let model = config.get("model").context("table [model] is missing")?.clone();
             let model: SegModelConfig = model.try_into().context("table [model]")?;
-            let normalization = match find(&config, &["data.normalize", "data.normalization", "normalize"]) {
-                Some((name, value)) => value.clone().try_into().with_context(|| format!("table [{name}]"))?,
+            let normalization = match config.get("data").and_then(|data| data.get("normalization")) {
+                Some(value) => value.clone().try_into().context("table [data.normalization]")?,
                 None => Normalization::KIDNEY,
             };
             let infer = match config.get("infer") {
@@ -121,11 +136,7 @@ impl ModelFolder {
             Ok((model, normalization, infer))
         };
         let (model, normalization, infer) = parse().with_context(|| config_path.display().to_string())?;
-        let wanted = SegModelConfig {
-            encoder: flags.encoder.unwrap_or(model.encoder),
-            decoder: flags.decoder.unwrap_or(model.decoder),
-            attention: flags.attention.unwrap_or(model.attention),
-        };
+        let wanted = flags.over(model);
         ensure!(wanted == model, "{} holds {model}, but the flags ask for {wanted}", path.display());
 
         let mut folds = folds_of(path)?;
@@ -137,15 +148,6 @@ impl ModelFolder {
         let checkpoints = checkpoints.collect::<Result<_>>()?;
         Ok(Self { path: path.to_owned(), model, normalization, infer, checkpoints })
     }
-}
-
-/// The first of some dotted keys that exists, and its value.
-fn find<'a>(table: &'a toml::Table, names: &[&'static str]) -> Option<(&'static str, &'a toml::Value)> {
-    names.iter().find_map(|&name| {
-        let mut keys = name.split('.');
-        let first = table.get(keys.next()?)?;
-        keys.try_fold(first, |value, key| value.get(key)).map(|value| (name, value))
-    })
 }
 
 /// Folders `fold_<i>` with their numbers.

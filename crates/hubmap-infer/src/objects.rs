@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::Result;
 use half::f16;
-use ndarray::{ArrayView1, ArrayView2};
+use ndarray::{ArrayRef1, ArrayRef2};
 
 use crate::postprocess::positive_pixels;
 use crate::predictor::RowSink;
@@ -57,11 +57,11 @@ impl ObjectMeter {
     }
 
     /// As [`RowSink::write_rows`], for a caller that has thresholded the rows already.
-    pub fn push_rows(&mut self, y0: u32, positive: ArrayView2<'_, u8>, probabilities: ArrayView2<'_, f16>) {
+    pub fn push_rows(&mut self, y0: u32, positive: &ArrayRef2<u8>, probabilities: &ArrayRef2<f16>) {
         for (y, (positive, probabilities)) in
             (y0..).zip(positive.rows().into_iter().zip(probabilities.rows()))
         {
-            self.push_row(y, positive, probabilities);
+            self.push_row(y, &positive, &probabilities);
         }
     }
 
@@ -83,7 +83,7 @@ impl ObjectMeter {
         objects
     }
 
-    fn push_row(&mut self, y: u32, positive: ArrayView1<'_, u8>, probabilities: ArrayView1<'_, f16>) {
+    fn push_row(&mut self, y: u32, positive: &ArrayRef1<u8>, probabilities: &ArrayRef1<f16>) {
         let mut row = Vec::new();
         let mut above = 0;
         for columns in runs(positive) {
@@ -145,15 +145,15 @@ impl ObjectMeter {
 }
 
 impl RowSink for ObjectMeter {
-    fn write_rows(&mut self, y0: u32, probabilities: ArrayView2<'_, f16>) -> Result<()> {
+    fn write_rows(&mut self, y0: u32, probabilities: &ArrayRef2<f16>) -> Result<()> {
         let positive = positive_pixels(probabilities, self.threshold);
-        self.push_rows(y0, positive.view(), probabilities);
+        self.push_rows(y0, &positive, probabilities);
         Ok(())
     }
 }
 
 /// The runs of non-zero pixels in a row.
-fn runs(row: ArrayView1<'_, u8>) -> Vec<Range<u32>> {
+fn runs(row: &ArrayRef1<u8>) -> Vec<Range<u32>> {
     let mut found = Vec::new();
     let mut start = None;
     for (x, &pixel) in (0..).zip(row) {
@@ -188,15 +188,15 @@ mod tests {
             let mut meter = ObjectMeter::new(0.5);
             for y0 in (0..height).step_by(step) {
                 let rows = map.slice(ndarray::s![y0..(y0 + step).min(height), ..]);
-                meter.write_rows(y0 as u32, rows).unwrap();
+                meter.write_rows(y0 as u32, &rows).unwrap();
             }
             let objects = meter.finish();
-            let mask = Mask::from_array(positive_pixels(map.view(), 0.5).view());
+            let mask = Mask::from_array(positive_pixels(&map, 0.5).view());
             let polygons = trace_polygons(&mask);
             prop_assert_eq!(objects.len(), polygons.len());
             for (object, polygon) in objects.iter().zip(&polygons) {
-                prop_assert_eq!(object.area_px as f64, polygon.area());
-                prop_assert!(object.mean_probability == 0.75);
+                prop_assert_eq!(object.area_px, polygon.area() as u64);
+                prop_assert!((object.mean_probability - 0.75).abs() < 1e-12);
                 let corner = [f64::from(object.first_x), f64::from(object.first_y)];
                 prop_assert!(polygon.exterior.contains(&corner));
             }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use half::f16;
 use hubmap_io::{Mask, RasterReader, Size, Window, write_mask};
-use ndarray::ArrayView2;
+use ndarray::ArrayRef2;
 use serde::{Deserialize, Serialize};
 
 use crate::objects::{ObjectMeasurements, ObjectMeter};
@@ -61,9 +61,7 @@ impl std::str::FromStr for OutputKind {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let kind = Self::ALL.into_iter().find(|kind| kind.name() == text);
-        kind.ok_or_else(|| {
-            format!("unknown output '{text}': use {}", Self::ALL.map(Self::name).join(", "))
-        })
+        kind.ok_or_else(|| format!("unknown output '{text}': use {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 
@@ -132,10 +130,10 @@ impl SlideSink {
 }
 
 impl RowSink for SlideSink {
-    fn write_rows(&mut self, y0: u32, probabilities: ArrayView2<'_, f16>) -> Result<()> {
+    fn write_rows(&mut self, y0: u32, probabilities: &ArrayRef2<f16>) -> Result<()> {
         let positive = positive_pixels(probabilities, self.threshold);
         self.mask.set_rows(y0, positive.view());
-        self.meter.push_rows(y0, positive.view(), probabilities);
+        self.meter.push_rows(y0, &positive, probabilities);
         match &mut self.npy {
             Some(npy) => npy.write_rows(y0, probabilities),
             None => Ok(()),
@@ -158,7 +156,8 @@ impl SlidePrediction {
         let mut pending = Vec::from_iter(npy);
         let path = |kind| plan.path(kind, id, threshold);
         if plan.wants(OutputKind::Mask) {
-            pending.push(PendingFile::write_at(&path(OutputKind::Mask), |path| write_mask_tiff(path, &mask))?);
+            pending
+                .push(PendingFile::write_at(&path(OutputKind::Mask), |path| write_mask_tiff(path, &mask))?);
         }
         if plan.wants(OutputKind::Geojson) {
             let features = object_features(&mask, &objects, slide.microns_per_px())?;
@@ -207,13 +206,14 @@ const SLIDE_EXTENSIONS: [&str; 3] = ["tif", "tiff", "svs"];
 pub fn find_slides(paths: &[PathBuf]) -> Result<Vec<SlideInput>> {
     let mut slides = Vec::new();
     for path in paths {
-        let metadata =
-            std::fs::metadata(path).with_context(|| format!("cannot find slide or folder {}", path.display()))?;
+        let metadata = std::fs::metadata(path)
+            .with_context(|| format!("cannot find slide or folder {}", path.display()))?;
         if !metadata.is_dir() {
             slides.push(slide_input(path)?);
             continue;
         }
-        let list = || std::fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
+        let list =
+            || std::fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
         let mut files = list().with_context(|| format!("cannot list folder {}", path.display()))?;
         files.retain(|file| is_slide(file));
         if files.is_empty() {
@@ -249,5 +249,7 @@ fn slide_input(path: &Path) -> Result<SlideInput> {
 fn is_slide(path: &Path) -> bool {
     let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase);
-    !hidden && extension.is_some_and(|extension| SLIDE_EXTENSIONS.contains(&extension.as_str())) && path.is_file()
+    !hidden
+        && extension.is_some_and(|extension| SLIDE_EXTENSIONS.contains(&extension.as_str()))
+        && path.is_file()
 }

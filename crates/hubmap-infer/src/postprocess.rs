@@ -3,7 +3,7 @@
 use anyhow::Result;
 use half::f16;
 use hubmap_io::{Mask, Size};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayRef2};
 use rayon::prelude::*;
 
 use crate::predictor::RowSink;
@@ -11,7 +11,7 @@ use crate::predictor::RowSink;
 /// Ones where a probability is strictly greater than the threshold, zeros elsewhere.
 ///
 /// The threshold is rounded to half precision first, as comparing a half-precision array does in numpy.
-pub fn positive_pixels(probabilities: ArrayView2<'_, f16>, threshold: f32) -> Array2<u8> {
+pub fn positive_pixels(probabilities: &ArrayRef2<f16>, threshold: f32) -> Array2<u8> {
     let threshold = f16::from_f32(threshold);
     let mut pixels = Array2::zeros(probabilities.dim());
     let mut rows: Vec<_> = pixels.outer_iter_mut().zip(probabilities.outer_iter()).collect();
@@ -40,7 +40,7 @@ impl MaskBuilder {
 }
 
 impl RowSink for MaskBuilder {
-    fn write_rows(&mut self, y0: u32, probabilities: ArrayView2<'_, f16>) -> Result<()> {
+    fn write_rows(&mut self, y0: u32, probabilities: &ArrayRef2<f16>) -> Result<()> {
         self.mask.set_rows(y0, positive_pixels(probabilities, self.threshold).view());
         Ok(())
     }
@@ -53,9 +53,9 @@ mod tests {
     #[test]
     fn the_threshold_itself_is_background() {
         let row = ndarray::array![[0.0, 0.5, 0.500_5, 1.0]].mapv(f16::from_f64);
-        assert_eq!(positive_pixels(row.view(), 0.5), ndarray::array![[0, 0, 1, 1]]);
+        assert_eq!(positive_pixels(&row, 0.5), ndarray::array![[0, 0, 1, 1]]);
         // 0.3 lies below its neighbour in half precision; that neighbour is still not above the threshold.
         let row = Array2::from_elem((1, 1), f16::from_f32(0.3));
-        assert_eq!(positive_pixels(row.view(), 0.3), ndarray::array![[0]]);
+        assert_eq!(positive_pixels(&row, 0.3), ndarray::array![[0]]);
     }
 }

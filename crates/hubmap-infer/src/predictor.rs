@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, bounded};
 use half::f16;
 use hubmap_data::Normalization;
 use hubmap_io::{RasterReader, Size, Window, area_downscale};
-use ndarray::{Array2, Array3, Array4, ArrayView2, Axis, s};
+use ndarray::{Array2, Array3, Array4, ArrayRef2, Axis, s};
 use serde::Serialize;
 
 use crate::blocks::{Block, BlockGrid};
@@ -23,7 +23,7 @@ use crate::upsample::bilinear_f16_into;
 /// slide never has to fit in memory.
 pub trait RowSink {
     /// Takes the `[n_rows, slide width]` probabilities of rows `y0..y0 + n_rows`.
-    fn write_rows(&mut self, y0: u32, probabilities: ArrayView2<'_, f16>) -> Result<()>;
+    fn write_rows(&mut self, y0: u32, probabilities: &ArrayRef2<f16>) -> Result<()>;
 }
 
 /// The probabilities of a whole slide in memory, two bytes a pixel.
@@ -41,9 +41,9 @@ impl ProbabilityMap {
 }
 
 impl RowSink for ProbabilityMap {
-    fn write_rows(&mut self, y0: u32, probabilities: ArrayView2<'_, f16>) -> Result<()> {
+    fn write_rows(&mut self, y0: u32, probabilities: &ArrayRef2<f16>) -> Result<()> {
         let y0 = y0 as usize;
-        self.probabilities.slice_mut(s![y0..y0 + probabilities.nrows(), ..]).assign(&probabilities);
+        self.probabilities.slice_mut(s![y0..y0 + probabilities.nrows(), ..]).assign(probabilities);
         Ok(())
     }
 }
@@ -182,7 +182,7 @@ impl Predictor {
                     let crop = Window { x: context_px, y: context_px, ..block.paste };
                     let x = block.paste.x as usize;
                     let target = strip.rows.slice_mut(s![.., x..x + block.paste.width as usize]);
-                    bilinear_f16_into(probabilities.view(), self.config.scale, crop, target);
+                    bilinear_f16_into(probabilities, self.config.scale, crop, target);
                 });
             }
             progress.blocks_done(batch.len());
@@ -208,18 +208,18 @@ impl Predictor {
         let mut rest = jobs.as_slice();
         while let Some(&(first_view, first)) = rest.first() {
             // One forward pass takes views of one shape; a turn exchanges the sides of a tile.
-            let shape = first_view.transform(tiles[first].view()).dim();
+            let shape = first_view.transform(&tiles[first]).dim();
             let n_alike = rest
                 .iter()
                 .take(self.config.batch)
-                .take_while(|(view, i)| view.transform(tiles[*i].view()).dim() == shape)
+                .take_while(|(view, i)| view.transform(&tiles[*i]).dim() == shape)
                 .count();
             let (batch, later) = rest.split_at(n_alike);
             rest = later;
 
             let mut input = Array4::zeros((n_alike, shape.0, shape.1, shape.2));
             for (mut slot, (view, i)) in input.outer_iter_mut().zip(batch) {
-                slot.assign(&view.transform(tiles[*i].view()));
+                slot.assign(&view.transform(&tiles[*i]));
             }
             let per_model = self.models.iter().map(|model| checked_logits(model.as_ref(), &input));
             let groups = match self.config.merge {
@@ -228,7 +228,7 @@ impl Predictor {
             };
             for (group_idx, logits) in groups.iter().enumerate() {
                 for (logits, (view, i)) in logits.outer_iter().zip(batch) {
-                    sums[*i][group_idx] += &view.inverse(logits).index_axis(Axis(0), 0);
+                    sums[*i][group_idx] += &view.inverse(&logits).index_axis(Axis(0), 0);
                 }
             }
         }
@@ -300,7 +300,7 @@ impl<'a> Strip<'a> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        if self.rows.nrows() == 0 { Ok(()) } else { self.sink.write_rows(self.y0, self.rows.view()) }
+        if self.rows.nrows() == 0 { Ok(()) } else { self.sink.write_rows(self.y0, &self.rows) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Test-time augmentation: views of a tile under the symmetries of the square, and the way back.
 
-use ndarray::{ArrayView3, Axis};
+use ndarray::{ArrayRef3, ArrayView3, Axis};
 use serde::{Deserialize, Serialize};
 
 /// A symmetry of the square: a horizontal flip or not, then quarter turns counter-clockwise.
@@ -31,13 +31,13 @@ impl Dihedral {
     }
 
     /// The transformed `[c, h, w]` image: a view of the same memory, `[c, w, h]` after an odd number of turns.
-    pub fn transform<T>(self, image: ArrayView3<'_, T>) -> ArrayView3<'_, T> {
-        turned(if self.flip { mirrored(image) } else { image }, self.quarter_turns)
+    pub fn transform<T>(self, image: &ArrayRef3<T>) -> ArrayView3<'_, T> {
+        turned(if self.flip { mirrored(image.view()) } else { image.view() }, self.quarter_turns)
     }
 
     /// Undoes [`Dihedral::transform`], exactly: no value is touched.
-    pub fn inverse<T>(self, image: ArrayView3<'_, T>) -> ArrayView3<'_, T> {
-        let back = turned(image, (4 - self.quarter_turns) % 4);
+    pub fn inverse<T>(self, image: &ArrayRef3<T>) -> ArrayView3<'_, T> {
+        let back = turned(image.view(), (4 - self.quarter_turns) % 4);
         if self.flip { mirrored(back) } else { back }
     }
 
@@ -124,9 +124,9 @@ mod tests {
         fn inverse_undoes_transform(c in 1_usize..4, h in 1_usize..9, w in 1_usize..9, idx in 0_usize..8) {
             let image = Array3::from_shape_fn((c, h, w), |(c, y, x)| (c * 10_000 + y * 100 + x) as u32);
             let element = Dihedral::ALL[idx];
-            let view = element.transform(image.view());
+            let view = element.transform(&image);
             prop_assert_eq!(view.dim() == (c, w, h), element.swaps_sides() || h == w);
-            prop_assert_eq!(element.inverse(view), image.view());
+            prop_assert_eq!(element.inverse(&view), image.view());
         }
     }
 
@@ -134,11 +134,11 @@ mod tests {
     fn a_quarter_turn_is_counter_clockwise() {
         let image = ndarray::array![[[1, 2, 3], [4, 5, 6]]];
         assert_eq!(
-            Dihedral::new(false, 1).transform(image.view()),
+            Dihedral::new(false, 1).transform(&image),
             ndarray::array![[[3, 6], [2, 5], [1, 4]]].view()
         );
         assert_eq!(
-            Dihedral::new(true, 3).transform(image.view()),
+            Dihedral::new(true, 3).transform(&image),
             ndarray::array![[[6, 3], [5, 2], [4, 1]]].view()
         );
     }

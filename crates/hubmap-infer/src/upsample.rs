@@ -2,7 +2,7 @@
 
 use half::f16;
 use hubmap_io::Window;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use ndarray::{Array2, ArrayRef2, ArrayViewMut2};
 use rayon::prelude::*;
 
 /// Where an enlarged pixel takes its value from: two neighbours and the weight of the second.
@@ -35,19 +35,19 @@ impl Tap {
 ///
 /// # Panics
 /// If `crop` is not within the enlarged image, or `factor` is 0.
-pub fn bilinear(image: ArrayView2<'_, f32>, factor: u32, crop: Window) -> Array2<f32> {
+pub fn bilinear(image: &ArrayRef2<f32>, factor: u32, crop: Window) -> Array2<f32> {
     let mut out = Array2::zeros((crop.height as usize, crop.width as usize));
     bilinear_into(image, factor, crop, out.view_mut(), |value| value);
     out
 }
 
 /// As [`bilinear`], rounded to half precision and written to `out` of the size of `crop`.
-pub fn bilinear_f16_into(image: ArrayView2<'_, f32>, factor: u32, crop: Window, out: ArrayViewMut2<'_, f16>) {
+pub fn bilinear_f16_into(image: &ArrayRef2<f32>, factor: u32, crop: Window, out: ArrayViewMut2<'_, f16>) {
     bilinear_into(image, factor, crop, out, f16::from_f32);
 }
 
 fn bilinear_into<T: Send>(
-    image: ArrayView2<'_, f32>,
+    image: &ArrayRef2<f32>,
     factor: u32,
     crop: Window,
     mut out: ArrayViewMut2<'_, T>,
@@ -73,8 +73,7 @@ fn bilinear_into<T: Send>(
     let column_taps = taps(crop.x, crop.width, width);
     let row_taps = taps(crop.y, crop.height, height);
 
-    // Along x first, once for each source row that the crop touches; then along y: PyTorch's order of
-    // rounding.
+    // Along x first, once for each source row that the crop touches; then along y, as PyTorch does.
     let first_row = row_taps[0].near;
     let n_rows = row_taps[row_taps.len() - 1].far + 1 - first_row;
     let mut wide = vec![0.0_f32; n_rows * column_taps.len()];
@@ -102,9 +101,9 @@ mod tests {
     #[test]
     fn a_crop_equals_the_crop_of_the_whole() {
         let image = Array2::from_shape_fn((9, 7), |(y, x)| ((y * 31 + x * 17) % 13) as f32 / 13.0);
-        let whole = bilinear(image.view(), 3, Window::new(0, 0, 21, 27));
+        let whole = bilinear(&image, 3, Window::new(0, 0, 21, 27));
         for crop in [Window::new(4, 5, 10, 11), Window::new(0, 0, 1, 1), Window::new(20, 26, 1, 1)] {
-            let part = bilinear(image.view(), 3, crop);
+            let part = bilinear(&image, 3, crop);
             let (x, y) = (crop.x as usize, crop.y as usize);
             let expected =
                 whole.slice(ndarray::s![y..y + crop.height as usize, x..x + crop.width as usize]).to_owned();
@@ -115,6 +114,6 @@ mod tests {
     #[test]
     fn factor_one_changes_nothing() {
         let image = Array2::from_shape_fn((5, 4), |(y, x)| (y * 4 + x) as f32);
-        assert_eq!(bilinear(image.view(), 1, Window::new(0, 0, 4, 5)), image);
+        assert_eq!(bilinear(&image, 1, Window::new(0, 0, 4, 5)), image);
     }
 }

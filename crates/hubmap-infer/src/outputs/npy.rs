@@ -1,4 +1,4 @@
-//! NumPy files of half-precision maps, `[1, height, width]`, written and read by rows.
+//! `NumPy` files of half-precision maps, `[1, height, width]`, written and read by rows.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -8,12 +8,12 @@ use anyhow::{Context, Result, bail, ensure};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use hubmap_io::Size;
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayRef2};
 
 use super::pending_file::PendingFile;
 use crate::predictor::RowSink;
 
-/// Start of every NumPy file of format 1.0.
+/// Start of every `NumPy` file of format 1.0.
 const MAGIC: &[u8; 8] = b"\x93NUMPY\x01\x00";
 /// The data starts at a multiple of this.
 const ALIGNMENT: usize = 64;
@@ -52,7 +52,7 @@ impl NpyWriter {
 }
 
 impl RowSink for NpyWriter {
-    fn write_rows(&mut self, y0: u32, probabilities: ArrayView2<'_, f16>) -> Result<()> {
+    fn write_rows(&mut self, y0: u32, probabilities: &ArrayRef2<f16>) -> Result<()> {
         ensure!(
             y0 == self.next_row && probabilities.ncols() == self.size.width as usize,
             "{}: rows of {} px from row {y0} do not continue a map of {} at row {}",
@@ -194,9 +194,9 @@ mod tests {
         let path = folder.path().join("a/map.npy");
         let map = Array2::from_shape_fn((5, 3), |(y, x)| f16::from_f32((y * 3 + x) as f32 / 16.0));
         let mut writer = NpyWriter::create(&path, Size::new(3, 5)).unwrap();
-        writer.write_rows(0, map.slice(ndarray::s![..2, ..])).unwrap();
-        assert!(writer.write_rows(3, map.slice(ndarray::s![..2, ..])).is_err());
-        writer.write_rows(2, map.slice(ndarray::s![2.., ..])).unwrap();
+        writer.write_rows(0, &map.slice(ndarray::s![..2, ..])).unwrap();
+        assert!(writer.write_rows(3, &map.slice(ndarray::s![..2, ..])).is_err());
+        writer.write_rows(2, &map.slice(ndarray::s![2.., ..])).unwrap();
         let pending = writer.finish().unwrap();
         assert!(!path.exists());
         pending.commit().unwrap();

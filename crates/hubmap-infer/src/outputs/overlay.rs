@@ -44,8 +44,7 @@ pub fn write_overlay(slide: &dyn RasterReader, mask: &Mask, max_side: u32, out: 
     let mut writer = encoder.write_header().context("cannot start the picture")?;
     let mut stream = writer.stream_writer().context("cannot start the picture")?;
     for (y0, n_rows) in bands(factor, reduced) {
-        let window =
-            Window::new(0, (y0 * factor).into(), reduced.width * factor, n_rows * factor);
+        let window = Window::new(0, (y0 * factor).into(), reduced.width * factor, n_rows * factor);
         let mut pixels = area_downscale(slide.read(window)?.view(), factor);
         layers.paint(y0 as usize, pixels.view_mut());
         stream.write_all(pixels.as_standard_layout().as_slice().unwrap_or_default())?;
@@ -65,8 +64,7 @@ fn bands(factor: u32, reduced: Size) -> impl Iterator<Item = (u32, u32)> {
 fn reduce_mask(mask: &Mask, factor: u32, reduced: Size) -> Array2<u8> {
     let mut coverage = Array2::zeros((reduced.height as usize, reduced.width as usize));
     for (y0, n_rows) in bands(factor, reduced) {
-        let window =
-            Window::new(0, (y0 * factor).into(), reduced.width * factor, n_rows * factor);
+        let window = Window::new(0, (y0 * factor).into(), reduced.width * factor, n_rows * factor);
         let band = area_downscale_2d(mask.read(window).mapv_into(|pixel| pixel * 255).view(), factor);
         coverage.slice_mut(s![y0 as usize..(y0 + n_rows) as usize, ..]).assign(&band);
     }

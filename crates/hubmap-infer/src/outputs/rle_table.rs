@@ -23,7 +23,8 @@ pub fn read_rle_table(path: &Path) -> Result<RleTable> {
         for record in reader.records() {
             let record = record?;
             let id = record.get(id_column).unwrap_or_default();
-            let rle = Rle::parse(record.get(rle_column).unwrap_or_default()).with_context(|| format!("id {id}"))?;
+            let rle =
+                Rle::parse(record.get(rle_column).unwrap_or_default()).with_context(|| format!("id {id}"))?;
             ensure!(table.insert(id.to_owned(), rle).is_none(), "id {id} comes twice");
         }
         Ok(table)

@@ -1,0 +1,241 @@
+//! The files of a run: they agree with each other, and broken inputs leave none.
+
+use std::path::Path;
+
+use hubmap_infer::{
+    NpyReader, OutputKind, OutputPlan, Predictor, SlideInput, Summary, Unpredicted, evaluate, find_slides,
+    positive_pixels, predict_slides, read_rle_table,
+};
+use hubmap_io::{Mask, Size, TiffSpec, TiffWriter, read_annotations};
+use ndarray::{Array3, Array4, Axis, s};
+
+use crate::pipeline::{predictor, small_config};
+
+/// Bright discs on a dark slide.
+fn disc_pixels(size: Size, discs: &[(i64, i64, i64)]) -> Array3<u8> {
+    Array3::from_shape_fn((size.height as usize, size.width as usize, 3), |(y, x, c)| {
+        let inside =
+            |&(cx, cy, r): &(i64, i64, i64)| (x as i64 - cx).pow(2) + (y as i64 - cy).pow(2) <= r * r;
+        if discs.iter().any(inside) { 240 } else { 60 + 20 * c as u8 }
+    })
+}
+
+fn write_slide(path: &Path, pixels: &Array3<u8>, microns_per_px: Option<f64>) {
+    let size = Size::new(pixels.dim().1 as u32, pixels.dim().0 as u32);
+    let mut writer = TiffWriter::create(path, TiffSpec { microns_per_px, ..TiffSpec::rgb(size) }).unwrap();
+    writer.write_rows(pixels).unwrap();
+    writer.finish().unwrap();
+}
+
+/// Positive where the slide is bright.
+fn bright() -> Predictor {
+    predictor(small_config(), |tiles: &Array4<f32>| {
+        Ok(tiles.slice(s![.., ..1, .., ..]).mapv(|red| if red > 0.0 { 3.0 } else { -3.0 }))
+    })
+}
+
+fn plan(folder: &Path) -> OutputPlan {
+    OutputPlan { folder: folder.to_owned(), kinds: OutputKind::ALL.to_vec(), order: Vec::new() }
+}
+
+fn files_below(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Two slides and their predictions.
+fn predicted_folder() -> (tempfile::TempDir, Summary) {
+    let folder = tempfile::tempdir().unwrap();
+    let slides = folder.path().join("slides");
+    std::fs::create_dir(&slides).unwrap();
+    let discs = [(60, 70, 30), (200, 90, 41), (150, 220, 25)];
+    write_slide(&slides.join("b.tiff"), &disc_pixels(Size::new(301, 270), &discs), Some(0.5));
+    write_slide(&slides.join("a.tif"), &disc_pixels(Size::new(70, 65), &[]), None);
+    let slides = find_slides(&[slides]).unwrap();
+    let out = OutputPlan { order: vec!["b".into(), "a".into()], ..plan(&folder.path().join("out")) };
+    let summary = predict_slides(&bright(), &slides, &out, &()).unwrap();
+    (folder, summary)
+}
+
+#[test]
+fn all_files_of_a_slide_agree() {
+    let (folder, summary) = predicted_folder();
+    let out = folder.path().join("out");
+    assert_eq!(
+        files_below(&out),
+        [
+            "predicts/masks/a.tiff",
+            "predicts/masks/b.tiff",
+            "predicts/objects/a.geojson",
+            "predicts/objects/b.geojson",
+            "predicts/overlays/a.png",
+            "predicts/overlays/b.png",
+            "predicts/raw/a.npy",
+            "predicts/raw/b.npy",
+            "submission__0.5.csv",
+            "summary.json"
+        ]
+    );
+    let submission = out.join("submission__0.5.csv");
+    assert!(std::fs::read_to_string(&submission).unwrap().starts_with("id,predicted\nb,"));
+
+    let size = Size::new(301, 270);
+    let mask = read_rle_table(&submission).unwrap()["b"].decode(size).unwrap();
+    assert!(mask.count_ones() > 8000, "{mask:?}");
+
+    let tiff = hubmap_io::open(&out.join("predicts/masks/b.tiff")).unwrap();
+    assert_eq!((tiff.bands(), tiff.size()), (1, size));
+    let pixels = tiff.read(size.window()).unwrap();
+    assert!(pixels.iter().all(|&pixel| pixel == 0 || pixel == 255));
+    assert_eq!(Mask::from_array(pixels.index_axis(Axis(2), 0)), mask);
+
+    let mut npy = NpyReader::open(&out.join("predicts/raw/b.npy")).unwrap();
+    let map = npy.read_rows(0, size.height).unwrap();
+    assert_eq!(Mask::from_array(positive_pixels(&map, 0.5).view()), mask);
+
+    let features = read_annotations(&out.join("predicts/objects/b.geojson")).unwrap();
+    assert_eq!(features.len(), 3);
+    let mut drawn = Mask::new(size);
+    for feature in &features {
+        assert_eq!(feature.class.as_deref(), Some("glomerulus"));
+        let value = |name: &str| feature.measurements.iter().find(|(n, _)| n == name).unwrap().1;
+        assert!((value("Area px^2") - feature.area()).abs() < 1e-9);
+        assert!((value("Area µm^2") - feature.area() * 0.25).abs() < 1e-9);
+        assert!((0.5..0.96).contains(&value("Mean probability")));
+        feature.polygons.iter().for_each(|polygon| drawn.fill_polygon(polygon));
+    }
+    assert_eq!(drawn, mask);
+
+    let slide = &summary.slides[1];
+    assert_eq!((slide.id.as_str(), slide.objects, slide.positive_pixels), ("b", 3, mask.count_ones()));
+    assert_eq!((slide.width, slide.height, slide.n_blocks), (301, 270, 12));
+    assert_eq!(summary.slides[0].objects, 0);
+    assert!(summary.failed.is_empty());
+    let text = std::fs::read_to_string(out.join("summary.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["settings"]["block"], 32);
+    assert_eq!(json["slides"][1]["objects"], 3);
+    assert!(json["slides"][1]["seconds"]["read"].is_f64());
+
+    let decoder = png::Decoder::new(std::io::BufReader::new(
+        std::fs::File::open(out.join("predicts/overlays/b.png")).unwrap(),
+    ));
+    let reader = decoder.read_info().unwrap();
+    assert_eq!((reader.info().width, reader.info().height), (301, 270));
+}
+
+#[test]
+fn predictions_score_one_against_themselves() {
+    let (folder, _) = predicted_folder();
+    let (out, slides) = (folder.path().join("out"), folder.path().join("slides"));
+    let submission = out.join("submission__0.5.csv");
+    for predictions in [submission.clone(), out.clone(), out.join("predicts/masks")] {
+        let evaluation = evaluate(&predictions, &submission, &slides, Unpredicted::Refuse).unwrap();
+        assert_eq!(evaluation.slides.len(), 2);
+        assert!((evaluation.mean_dice - 1.0).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn ids_that_do_not_match_are_listed() {
+    let (folder, _) = predicted_folder();
+    let slides = folder.path().join("slides");
+    let submission = folder.path().join("out/submission__0.5.csv");
+    let table = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let message = |predictions: &Path, truth: &Path, unpredicted| {
+        format!("{:#}", evaluate(predictions, truth, &slides, unpredicted).unwrap_err())
+    };
+    let truth = table("truth.csv", "id,encoding\na,\n");
+    let text = message(&submission, &truth, Unpredicted::Skip);
+    assert!(text.contains("1 slide predicted but not in") && text.ends_with(": b"), "{text}");
+    let truth = table("truth.csv", "id,encoding\na,1 4\nb,\nc,\n");
+    let text = message(&submission, &truth, Unpredicted::Refuse);
+    assert!(text.contains("but not predicted: c"), "{text}");
+    let extra = table("extra.csv", "id,predicted\na,1 2\nc,\n");
+    let text = message(&extra, &truth, Unpredicted::Skip);
+    assert!(text.contains("not a slide in") && text.ends_with(": c"), "{text}");
+    let long = table("long.csv", "id,predicted\na,4550 2\n");
+    let text = message(&long, &truth, Unpredicted::Skip);
+    assert!(text.contains("id a of") && text.contains("70x65"), "{text}");
+
+    let one = table("one.csv", "id,predicted\na,3 4\n");
+    let evaluation = evaluate(&one, &truth, &slides, Unpredicted::Skip).unwrap();
+    assert!((evaluation.mean_dice - 0.5).abs() < 1e-12);
+    assert_eq!(evaluation.slides[0].shared_pixels, 2);
+}
+
+#[test]
+fn a_broken_slide_leaves_no_files_and_the_rest_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let slide = |id: &str| SlideInput { id: id.into(), path: folder.path().join(format!("{id}.tiff")) };
+    let pixels = disc_pixels(Size::new(700, 600), &[(100, 100, 50)]);
+    write_slide(&slide("good").path, &pixels, None);
+    std::fs::write(&slide("text").path, "this is no slide").unwrap();
+    // Noise does not compress, so a cut file lacks the tiles of its last rows or its directory.
+    let noise =
+        Array3::from_shape_fn((600, 700, 3), |(y, x, c)| ((y * 7919 + x * 104_729 + c * 31) ^ (x * y)) as u8);
+    write_slide(&slide("cut").path, &noise, None);
+    let bytes = std::fs::read(slide("cut").path).unwrap();
+    std::fs::write(slide("cut").path, &bytes[..bytes.len() * 2 / 3]).unwrap();
+
+    let out = folder.path().join("out");
+    let slides = ["cut", "good", "missing", "text"].map(slide);
+    let summary = predict_slides(&bright(), &slides, &plan(&out), &()).unwrap();
+    assert_eq!(summary.slides.len(), 1);
+    let failed: Vec<_> = summary.failed.iter().map(|failed| failed.id.as_str()).collect();
+    assert_eq!(failed, ["cut", "missing", "text"]);
+    assert!(summary.failed.iter().all(|failed| failed.error.contains(&format!("{}.tiff", failed.id))));
+    assert!(files_below(&out).iter().all(|file| file.contains("good") || !file.contains('/')));
+    assert_eq!(files_below(&out).len(), 6);
+}
+
+#[test]
+fn a_slide_whose_network_fails_half_way_leaves_no_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.tiff");
+    write_slide(&path, &disc_pixels(Size::new(300, 300), &[]), None);
+    let n_calls = std::cell::Cell::new(0);
+    let failing = predictor(small_config(), move |tiles: &Array4<f32>| {
+        n_calls.set(n_calls.get() + 1);
+        anyhow::ensure!(n_calls.get() < 6, "out of memory");
+        Ok(tiles.slice(s![.., ..1, .., ..]).to_owned())
+    });
+    let out = folder.path().join("out");
+    let slides = [SlideInput { id: "s".into(), path }];
+    let summary = predict_slides(&failing, &slides, &plan(&out), &()).unwrap();
+    assert_eq!(summary.failed[0].error, "out of memory");
+    assert_eq!(files_below(&out), ["summary.json"]);
+}
+
+#[test]
+fn slides_are_found_by_extension_and_ids_are_unique() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["b.tiff", "a.TIF", "c.svs", "notes.txt", ".hidden.tiff"] {
+        std::fs::write(folder.path().join(name), "").unwrap();
+    }
+    let find = |paths: &[&str]| find_slides(&paths.iter().map(|p| folder.path().join(p)).collect::<Vec<_>>());
+    let ids = |slides: Vec<SlideInput>| slides.into_iter().map(|slide| slide.id).collect::<Vec<_>>();
+    assert_eq!(ids(find(&[""]).unwrap()), ["a", "b", "c"]);
+    assert_eq!(ids(find(&["c.svs", "b.tiff"]).unwrap()), ["c", "b"]);
+    assert!(find(&["", "b.tiff"]).unwrap_err().to_string().contains("two slides have the id b"));
+    assert!(find(&["nowhere"]).unwrap_err().to_string().contains("nowhere"));
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    assert!(find(&["empty"]).unwrap_err().to_string().contains("no slides in"));
+    assert!(find(&[]).is_err());
+}

@@ -1,0 +1,8 @@
+//! The pipeline against values of the reference, and its files against each other.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+
+mod end_to_end;
+mod files;
+mod model_folder;
+mod numerics;
+mod pipeline;

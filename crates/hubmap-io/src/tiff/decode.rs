@@ -6,7 +6,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective};
 
 use super::jpeg;
-use super::lzw::Lzw;
+use super::lzw::{self, Lzw};
 use super::page::{Codec, Page};
 use super::source::Source;
 use crate::Result;
@@ -88,24 +88,23 @@ impl Decoder {
             check_stored(source, page, idx, wanted)?;
         }
         let len = len as usize;
-        fit(buffer, len);
-        let out = &mut buffer[..len];
+        let (lead, slack) = if page.codec == Codec::Lzw { (lzw::LEAD, lzw::SLACK) } else { (0, 0) };
+        fit(buffer, lead + len + slack);
+        let buffer = &mut buffer[..lead + len + slack];
         if is_sparse {
-            out.fill(0);
-            return Ok(Rows { bytes: out, row_len });
-        }
-        if page.codec == Codec::None {
-            source.read_at(offset + first, out, || page.chunk_name(idx))?;
+            buffer.fill(0);
+        } else if page.codec == Codec::None {
+            source.read_at(offset + first, buffer, || page.chunk_name(idx))?;
             if page.bits_reversed {
-                reverse_bits(out);
+                reverse_bits(buffer);
             }
         } else {
-            fit(&mut self.compressed, n_stored as usize);
+            fit(&mut self.compressed, n_stored as usize + lzw::INPUT_SLACK);
             source.read_at(offset, &mut self.compressed[..n_stored as usize], || page.chunk_name(idx))?;
             if page.bits_reversed {
                 reverse_bits(&mut self.compressed[..n_stored as usize]);
             }
-            self.expand(page, idx, n_stored as usize, out).map_err(|problem| match problem {
+            self.expand(page, idx, n_stored as usize, buffer).map_err(|problem| match problem {
                 Problem::Corrupt(problem) => source.format(format!("{}: {problem}", page.chunk_name(idx))),
                 Problem::Unsupported(feature) => {
                     source.unsupported(format!("{feature}, {}", page.chunk_name(idx)))
@@ -115,7 +114,7 @@ impl Decoder {
         if self.compressed.len() > MAX_KEPT_LEN {
             self.compressed = Vec::new();
         }
-        let out = &mut out[(skipped - first) as usize..];
+        let out = &mut buffer[lead + (skipped - first) as usize..lead + len];
         if page.has_differences {
             for row in out.chunks_exact_mut(row_len.max(1)) {
                 add_differences(row, page);
@@ -124,7 +123,7 @@ impl Decoder {
         Ok(Rows { bytes: out, row_len })
     }
 
-    /// Fills `out` from the first `n_stored` compressed bytes.
+    /// Fills `out` from the first `n_stored` compressed bytes; LZW wants some bytes around both.
     fn expand(
         &mut self,
         page: &Page,
@@ -133,9 +132,13 @@ impl Decoder {
         out: &mut [u8],
     ) -> std::result::Result<(), Problem> {
         let input = &self.compressed[..n_stored];
+        let mut n_expected = out.len();
         let n_written = match page.codec {
             Codec::None => 0,
-            Codec::Lzw => self.lzw.decode(input, out)?,
+            Codec::Lzw => {
+                n_expected -= lzw::LEAD + lzw::SLACK;
+                self.lzw.decode(&self.compressed, n_stored, out)?
+            }
             Codec::PackBits => unpack_runs(input, out),
             Codec::Deflate => {
                 self.inflate.reset(true);
@@ -155,8 +158,8 @@ impl Decoder {
                 out.len()
             }
         };
-        if n_written < out.len() {
-            return Err(format!("decodes to {n_written} bytes, expected {}", out.len()).into());
+        if n_written < n_expected {
+            return Err(format!("decodes to {n_written} bytes, expected {n_expected}").into());
         }
         Ok(())
     }

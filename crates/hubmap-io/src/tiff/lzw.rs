@@ -2,19 +2,29 @@
 //!
 //! Each table entry is a place in the output and a length. The entry that a code adds is the previous string and
 //! the first byte of the current one, and those lie next to each other in the output, so that adding an entry is
-//! one store and decoding a string is one copy.
+//! one store and decoding a string is one copy. The output is preceded by all 256 bytes in order, so that single
+//! bytes are strings like any other.
+
+/// Bytes that must precede the output in its buffer.
+pub(super) const LEAD: usize = 256;
+
+/// Bytes that must follow the output in its buffer, because short strings are copied as whole blocks.
+pub(super) const SLACK: usize = BLOCK;
+
+/// Bytes that must follow the input in its buffer, because codes are cut out of 8 bytes at once.
+pub(super) const INPUT_SLACK: usize = 8;
 
 /// Codes 0 to 255 are bytes.
 const CLEAR: usize = 256;
 const END: usize = 257;
-const FIRST_FREE: usize = 258;
-const MAX_BITS: u32 = 12;
+const MIN_BITS: usize = 9;
+const MAX_BITS: usize = 12;
 const TABLE_LEN: usize = 1 << MAX_BITS;
 
 /// Strings up to this length are copied as one block, which may write past their end.
 const BLOCK: usize = 16;
 
-/// Where the string of a code starts in the output, and its length.
+/// Where the string of a code starts in the buffer, and its length.
 #[derive(Clone, Copy, Default)]
 struct Entry {
     start: u32,
@@ -28,87 +38,89 @@ pub(super) struct Lzw {
 
 impl Lzw {
     pub(super) fn new() -> Self {
-        Self { entries: vec![Entry::default(); TABLE_LEN].into_boxed_slice() }
+        let byte = |start: usize| Entry { start: start as u32, len: 1 };
+        Self { entries: (0..TABLE_LEN).map(byte).collect() }
     }
 
-    /// Decodes until `out` is full or the stream ends; returns the number of bytes written.
-    pub(super) fn decode(&mut self, input: &[u8], out: &mut [u8]) -> Result<usize, String> {
-        match input {
-            // The first code is CLEAR: 9 bits 1 0000 0000. Lowest bit first, that reads 00 01: the order of
-            // libtiff before version 3, which also widened its codes one entry later.
-            [0, second, ..] if second & 1 == 1 => self.decode_with::<LsbFirst>(input, out),
-            _ => self.decode_with::<MsbFirst>(input, out),
-        }
-    }
-
-    fn decode_with<B: BitOrder>(&mut self, input: &[u8], out: &mut [u8]) -> Result<usize, String> {
-        if u32::try_from(out.len()).is_err() {
+    /// Decodes `n` bytes of `input`, which are followed by [`INPUT_SLACK`] more, until the output is full or the
+    /// stream ends; returns the number of bytes written.
+    ///
+    /// The output is what lies between the first [`LEAD`] and the last [`SLACK`] bytes of `buffer`.
+    pub(super) fn decode(&mut self, input: &[u8], n: usize, buffer: &mut [u8]) -> Result<usize, String> {
+        if u32::try_from(buffer.len()).is_err() {
             return Err("an LZW chunk of more than 4 GiB".to_owned());
         }
-        let mut codes = Codes::<B>::new(input);
-        let mut at = 0;
-        let mut next = FIRST_FREE;
-        let mut width = 9;
-        // The previous string, if any since the last CLEAR.
-        let mut previous: Option<Entry> = None;
-        while at < out.len() {
-            let Some(code) = codes.take(width) else { break };
-            let current = if code < CLEAR {
-                out[at] = code as u8;
-                Entry { start: at as u32, len: 1 }
-            } else if code == CLEAR {
-                next = FIRST_FREE;
-                width = 9;
-                previous = None;
+        for (byte, value) in buffer.iter_mut().zip(0..=u8::MAX) {
+            *byte = value;
+        }
+        match input[..n] {
+            // The first code is CLEAR: 9 bits 1 0000 0000. Lowest bit first, that reads 00 01: the order of
+            // libtiff before version 3, which also widened its codes one entry later.
+            [0, second, ..] if second & 1 == 1 => self.decode_with::<LowestFirst>(input, n, buffer),
+            _ => self.decode_with::<HighestFirst>(input, n, buffer),
+        }
+    }
+
+    fn decode_with<B: BitOrder>(
+        &mut self,
+        input: &[u8],
+        n: usize,
+        buffer: &mut [u8],
+    ) -> Result<usize, String> {
+        let Some((entries, _)) = self.entries.split_first_chunk_mut::<TABLE_LEN>() else { return Ok(0) };
+        let end = buffer.len() - SLACK;
+        let n_bits = n * 8;
+        let mut at = LEAD;
+        let mut bit = 0;
+        let mut width = MIN_BITS;
+        // The first code after CLEAR defines nothing: it writes to the slot of END, which is never read.
+        let mut next = END;
+        let mut previous = Entry::default();
+        while at < end && bit + width <= n_bits {
+            let Some(bytes) = input[bit / 8..].first_chunk::<8>() else { break };
+            let code = B::code(*bytes, bit % 8, width);
+            bit += width;
+            if code == CLEAR {
+                next = END;
+                width = MIN_BITS;
                 continue;
-            } else if code == END {
+            }
+            if code == END {
                 break;
-            } else if code < next {
-                let Entry { start, len } = self.entries[code & (TABLE_LEN - 1)];
-                let len = copy_string(out, start as usize, at, len as usize);
-                Entry { start: at as u32, len: len as u32 }
-            } else if let (Some(Entry { start, len }), true) = (previous, code == next) {
-                // The string that this code is about to define: the previous one and its own first byte.
-                let n = copy_string(out, start as usize, at, len as usize);
-                let end = at + n;
-                if end < out.len() {
-                    out[end] = out[start as usize];
-                    Entry { start: at as u32, len: len + 1 }
-                } else {
-                    Entry { start: at as u32, len: n as u32 }
-                }
-            } else {
+            }
+            if next < TABLE_LEN {
+                // What this code defines ends with the first byte that it is about to write.
+                entries[next] = Entry { start: previous.start, len: previous.len + 1 };
+            }
+            if code > next {
                 return Err(format!("LZW code {code} before it is defined"));
-            };
-            at += current.len as usize;
-            if let Some(Entry { start, len }) = previous {
-                // Codes past the end of the table occur in old files that forgot to clear it; they add nothing.
-                if next < TABLE_LEN {
-                    self.entries[next] = Entry { start, len: len + 1 };
-                    next += 1;
-                    if next + B::EARLY >= 1 << width && width < MAX_BITS {
-                        width += 1;
-                    }
+            }
+            let Entry { start, len } = entries[code % TABLE_LEN];
+            let (start, len) = (start as usize, len as usize);
+            if len <= BLOCK {
+                let Some(&block) = buffer[start..].first_chunk::<BLOCK>() else { break };
+                let Some(target) = buffer[at..].first_chunk_mut::<BLOCK>() else { break };
+                *target = block;
+            } else {
+                let n = len.min(end - at);
+                buffer.copy_within(start..start + n, at);
+            }
+            if code == next {
+                // The string that this code defines itself ends with the byte it begins with.
+                let last = (at + len - 1).min(end);
+                buffer[last] = buffer[at];
+            }
+            previous = Entry { start: at as u32, len: len as u32 };
+            at += len;
+            // Codes past the end of the table occur in old files that forgot to clear it; they define nothing.
+            if next < TABLE_LEN {
+                next += 1;
+                if next + B::EARLY == 1 << width && width < MAX_BITS {
+                    width += 1;
                 }
             }
-            previous = Some(current);
         }
-        Ok(at)
-    }
-}
-
-/// Copies `len` bytes within `out`, from a string that ends at or before `to`; returns how many fitted.
-#[inline]
-fn copy_string(out: &mut [u8], from: usize, to: usize, len: usize) -> usize {
-    if len <= BLOCK && to + BLOCK <= out.len() {
-        let block: [u8; BLOCK] =
-            out.get(from..from + BLOCK).and_then(|b| b.try_into().ok()).unwrap_or_default();
-        out[to..to + BLOCK].copy_from_slice(&block);
-        len
-    } else {
-        let n = len.min(out.len() - to);
-        out.copy_within(from..from + n, to);
-        n
+        Ok(at.min(end) - LEAD)
     }
 }
 
@@ -117,111 +129,57 @@ trait BitOrder {
     /// How many entries before its last the table's code width grows.
     const EARLY: usize;
 
-    /// Adds 4 bytes below (or above) `n_bits` unread bits.
-    fn push(bits: u64, n_bits: u32, bytes: u64, n_new: u32) -> u64;
-
-    /// Splits off the next code: the code and the bits that remain.
-    fn pop(bits: u64, n_bits: u32, width: u32) -> (u64, u64);
-
-    /// 4 bytes as a number.
-    fn word(bytes: [u8; 4]) -> u32;
+    /// The code of `width` bits that starts at bit `start`, below 8.
+    fn code(bytes: [u8; 8], start: usize, width: usize) -> usize;
 }
 
-struct MsbFirst;
+struct HighestFirst;
 
-impl BitOrder for MsbFirst {
+impl BitOrder for HighestFirst {
     const EARLY: usize = 1;
 
     #[inline]
-    fn push(bits: u64, _n_bits: u32, bytes: u64, n_new: u32) -> u64 {
-        (bits << n_new) | bytes
-    }
-
-    #[inline]
-    fn pop(bits: u64, n_bits: u32, width: u32) -> (u64, u64) {
-        // Bits above the unread ones are left over from earlier codes and masked away.
-        ((bits >> (n_bits - width)) & ((1 << width) - 1), bits)
-    }
-
-    fn word(bytes: [u8; 4]) -> u32 {
-        u32::from_be_bytes(bytes)
+    fn code(bytes: [u8; 8], start: usize, width: usize) -> usize {
+        ((u64::from_be_bytes(bytes) << start) >> (64 - width)) as usize
     }
 }
 
-struct LsbFirst;
+struct LowestFirst;
 
-impl BitOrder for LsbFirst {
+impl BitOrder for LowestFirst {
     const EARLY: usize = 0;
 
     #[inline]
-    fn push(bits: u64, n_bits: u32, bytes: u64, _n_new: u32) -> u64 {
-        bits | (bytes << n_bits)
-    }
-
-    #[inline]
-    fn pop(bits: u64, _n_bits: u32, width: u32) -> (u64, u64) {
-        (bits & ((1 << width) - 1), bits >> width)
-    }
-
-    fn word(bytes: [u8; 4]) -> u32 {
-        u32::from_le_bytes(bytes)
-    }
-}
-
-/// A reader of codes.
-struct Codes<'a, B> {
-    input: &'a [u8],
-    bits: u64,
-    n_bits: u32,
-    order: std::marker::PhantomData<B>,
-}
-
-impl<'a, B: BitOrder> Codes<'a, B> {
-    fn new(input: &'a [u8]) -> Self {
-        Self { input, bits: 0, n_bits: 0, order: std::marker::PhantomData }
-    }
-
-    #[inline]
-    fn take(&mut self, width: u32) -> Option<usize> {
-        if self.n_bits < width {
-            if let Some((word, rest)) = self.input.split_first_chunk::<4>() {
-                self.bits = B::push(self.bits, self.n_bits, u64::from(B::word(*word)), 32);
-                self.n_bits += 32;
-                self.input = rest;
-            } else {
-                while let (Some((&byte, rest)), true) = (self.input.split_first(), self.n_bits < width) {
-                    self.bits = B::push(self.bits, self.n_bits, u64::from(byte), 8);
-                    self.n_bits += 8;
-                    self.input = rest;
-                }
-                if self.n_bits < width {
-                    return None;
-                }
-            }
-        }
-        let (code, rest) = B::pop(self.bits, self.n_bits, width);
-        self.bits = rest;
-        self.n_bits -= width;
-        Some(code as usize)
+    fn code(bytes: [u8; 8], start: usize, width: usize) -> usize {
+        (u64::from_le_bytes(bytes) >> start) as usize & ((1 << width) - 1)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Lzw;
+    use super::{INPUT_SLACK, LEAD, Lzw, SLACK};
     use proptest::prelude::*;
+
+    /// Decodes as many bytes as `out` holds.
+    fn decode(packed: &[u8], n_wanted: usize) -> Result<Vec<u8>, String> {
+        let mut input = packed.to_vec();
+        input.resize(packed.len() + INPUT_SLACK, 0xFF);
+        let mut buffer = vec![0xAA; LEAD + n_wanted + SLACK];
+        let n = Lzw::new().decode(&input, packed.len(), &mut buffer)?;
+        Ok(buffer[LEAD..LEAD + n].to_vec())
+    }
 
     fn round_trip(bytes: &[u8]) {
         let packed =
             weezl::encode::Encoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8).encode(bytes).unwrap();
-        let mut lzw = Lzw::new();
-        let mut out = vec![0; bytes.len()];
-        assert_eq!(lzw.decode(&packed, &mut out), Ok(bytes.len()));
-        assert_eq!(out, bytes);
-        // Only the beginning is asked for.
-        let mut part = vec![0; bytes.len() / 2];
-        assert_eq!(lzw.decode(&packed, &mut part), Ok(part.len()));
-        assert_eq!(part, bytes[..part.len()]);
+        assert_eq!(decode(&packed, bytes.len()).as_deref(), Ok(bytes));
+        // Only the beginning is asked for, or more than there is.
+        let part = bytes.len() / 2;
+        assert_eq!(decode(&packed, part).as_deref(), Ok(&bytes[..part]));
+        assert_eq!(decode(&packed, bytes.len() + 9).as_deref(), Ok(bytes));
+        // Old files: lowest bit first, codes grow one entry later, as GIF has it.
+        let packed = weezl::encode::Encoder::new(weezl::BitOrder::Lsb, 8).encode(bytes).unwrap();
+        assert_eq!(decode(&packed, bytes.len()).as_deref(), Ok(bytes));
     }
 
     #[test]
@@ -243,7 +201,7 @@ mod tests {
     fn refuses_codes_from_nowhere() {
         // CLEAR, then 300, most significant bit first.
         let bits = ((0x100_u32 << 9) | 0x12C) << 14;
-        assert!(Lzw::new().decode(&bits.to_be_bytes(), &mut [0; 64]).is_err());
+        assert!(decode(&bits.to_be_bytes(), 64).is_err());
     }
 
     proptest! {
@@ -254,8 +212,7 @@ mod tests {
 
         #[test]
         fn survives_garbage(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
-            let mut out = vec![0; 4000];
-            let _ = Lzw::new().decode(&bytes, &mut out);
+            let _ = decode(&bytes, 4000);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use ndarray::{ArrayViewMut3, Axis};
+use ndarray::{ArrayViewMut2, ArrayViewMut3, Axis};
 use rayon::prelude::*;
 
 use super::decode::Decoder;
@@ -115,16 +115,21 @@ fn fill(
         let chunk_idx = plane * plane_len + region.chunk_idx;
         decoded.push(decoder.decode(source, page, chunk_idx, rows.clone(), buffer)?);
     }
-    let mut row_planes = Vec::with_capacity(decoded.len());
-    for (y, mut out) in region.out.outer_iter_mut().enumerate() {
-        row_planes.clear();
-        row_planes.extend(decoded.iter().map(|plane| plane.row(y)));
+    let mut convert = |rows: &[&[u8]], mut out: ArrayViewMut2<'_, u8>| {
         if let Some(out) = out.as_slice_mut() {
-            pixels.convert(&row_planes, region.x, n_columns, unpacked, out);
+            pixels.convert(rows, region.x, n_columns, unpacked, out);
         } else {
             let mut row = vec![0; out.len()];
-            pixels.convert(&row_planes, region.x, n_columns, unpacked, &mut row);
+            pixels.convert(rows, region.x, n_columns, unpacked, &mut row);
             out.iter_mut().zip(row).for_each(|(out, value)| *out = value);
+        }
+    };
+    let outs = region.out.outer_iter_mut().enumerate();
+    match decoded.as_slice() {
+        [plane] => outs.for_each(|(y, out)| convert(&[plane.row(y)], out)),
+        [r, g, b] => outs.for_each(|(y, out)| convert(&[r.row(y), g.row(y), b.row(y)], out)),
+        planes => {
+            outs.for_each(|(y, out)| convert(&planes.iter().map(|p| p.row(y)).collect::<Vec<_>>(), out));
         }
     }
     Ok(())

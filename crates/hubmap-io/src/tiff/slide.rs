@@ -93,9 +93,13 @@ impl TiffSlide {
         region::read(&self.source, page, pixels, window, out)
     }
 
-    /// Fills the part of `out` that lies on the slide; the rest is left as it is.
-    fn read_part(&self, window: Window, mut out: ArrayViewMut3<'_, u8>) -> Result<()> {
-        let Some(inside) = self.size().window().intersect(&window) else { return Ok(()) };
+    /// Fills the part of `out` that lies on the slide; the rest is left as it is if it `is_black` already.
+    fn read_part(&self, window: Window, mut out: ArrayViewMut3<'_, u8>, is_black: bool) -> Result<()> {
+        let inside = self.size().window().intersect(&window);
+        if !is_black && inside != Some(window) {
+            out.fill(0);
+        }
+        let Some(inside) = inside else { return Ok(()) };
         let x = (inside.x - window.x) as usize;
         let y = (inside.y - window.y) as usize;
         let (width, height) = (inside.width as usize, inside.height as usize);
@@ -123,11 +127,11 @@ impl RasterReader for TiffSlide {
     fn read(&self, window: Window) -> Result<Array3<u8>> {
         self.check(window)?;
         let mut out = zeros(self.path(), window.size(), self.bands)?;
-        self.read_part(window, out.view_mut())?;
+        self.read_part(window, out.view_mut(), true)?;
         Ok(out)
     }
 
-    fn read_into(&self, window: Window, mut out: ArrayViewMut3<'_, u8>) -> Result<()> {
+    fn read_into(&self, window: Window, out: ArrayViewMut3<'_, u8>) -> Result<()> {
         self.check(window)?;
         let shape = (window.height as usize, window.width as usize, self.bands);
         if out.dim() != shape {
@@ -136,8 +140,7 @@ impl RasterReader for TiffSlide {
                 format!("an array of {:?} for a window that needs {shape:?}", out.dim()),
             ));
         }
-        out.fill(0);
-        self.read_part(window, out)
+        self.read_part(window, out, false)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Tests of the crate as a whole.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at its first surprise")]
 
+// Parity of colours, blur and warps with OpenCV.
+mod augment;
 // Parity of the validation transform with albumentations.
 mod val_transform;
 // Order, determinism, errors and shutdown of the loader.

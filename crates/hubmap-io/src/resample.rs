@@ -41,7 +41,12 @@ pub fn area_downscale(pixels: ArrayView3<'_, u8>, factor: u32) -> Array3<u8> {
         let columns = AreaTable::new(width, out_width);
         let rows = AreaTable::new(height, out_height);
         for_each_row(dst, out_width * bands, |y, row| {
-            average_weighted(&columns, rows.of(y), src, width * bands, bands, row);
+            let rows = rows.of(y);
+            match bands {
+                1 => average_weighted::<1>(&columns, rows, src, width, row),
+                3 => average_weighted::<3>(&columns, rows, src, width, row),
+                _ => average_weighted_any(&columns, rows, src, bands, width * bands, row),
+            }
         });
     }
     out
@@ -172,31 +177,55 @@ fn average_any(cells: &Cells, src: &[u8], out: &mut [u8]) {
 }
 
 /// One output row as a weighted sum of input rows and columns, in OpenCV's order of operations.
-fn average_weighted(
+fn average_weighted<const BANDS: usize>(
     columns: &AreaTable,
     rows: &[(usize, f32)],
     src: &[u8],
-    row_len: usize,
-    bands: usize,
+    width: usize,
     out: &mut [u8],
 ) {
-    let mut sums = vec![0_f32; out.len()];
-    let mut buffer = vec![0_f32; out.len()];
+    let mut sums = vec![[0_f32; BANDS]; out.len() / BANDS];
     for (i, &(row_idx, row_weight)) in rows.iter().enumerate() {
-        let row = &src[row_idx * row_len..][..row_len];
-        for (x, cell) in buffer.chunks_exact_mut(bands).enumerate() {
-            cell.fill(0.0);
+        let row = &src[row_idx * width * BANDS..][..width * BANDS];
+        for (x, sum) in sums.iter_mut().enumerate() {
+            let mut cell = [0_f32; BANDS];
             for &(column, weight) in columns.of(x) {
-                for (value, &sample) in cell.iter_mut().zip(&row[column * bands..]) {
+                let pixel = &row[column * BANDS..][..BANDS];
+                for (value, &sample) in cell.iter_mut().zip(pixel) {
                     *value += sample as f32 * weight;
                 }
             }
-        }
-        for (sum, &value) in sums.iter_mut().zip(&buffer) {
-            *sum = if i == 0 { row_weight * value } else { *sum + row_weight * value };
+            for (sum, value) in sum.iter_mut().zip(cell) {
+                *sum = if i == 0 { row_weight * value } else { *sum + row_weight * value };
+            }
         }
     }
-    for (out, sum) in out.iter_mut().zip(sums) {
+    for (out, sum) in out.iter_mut().zip(sums.as_flattened()) {
         *out = sum.round_ties_even() as u8;
+    }
+}
+
+/// [`average_weighted`] for any number of bands.
+fn average_weighted_any(
+    columns: &AreaTable,
+    rows: &[(usize, f32)],
+    src: &[u8],
+    bands: usize,
+    row_len: usize,
+    out: &mut [u8],
+) {
+    for (x, out) in out.chunks_exact_mut(bands).enumerate() {
+        for (band, out) in out.iter_mut().enumerate() {
+            let mut sum = 0.0;
+            for (i, &(row_idx, row_weight)) in rows.iter().enumerate() {
+                let samples = columns
+                    .of(x)
+                    .iter()
+                    .map(|&(column, weight)| src[row_idx * row_len + column * bands + band] as f32 * weight);
+                let value = samples.fold(0.0, |sum, sample| sum + sample);
+                sum = if i == 0 { row_weight * value } else { sum + row_weight * value };
+            }
+            *out = sum.round_ties_even() as u8;
+        }
     }
 }

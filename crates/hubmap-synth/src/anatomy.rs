@@ -65,8 +65,8 @@ impl Anatomy {
         let microns = spec.tissue_microns_per_px();
         let extent = [spec.size.width as f32 * microns, spec.size.height as f32 * microns];
         let center = extent.map(|v| v * rng.random_range(0.49..0.51));
-        let radius = extent.map(|v| v * rng.random_range(0.42..0.46));
-        let tissue = Outline::random(&mut rng, center, radius, 0.035, 7);
+        let radius = extent.map(|v| v * rng.random_range(0.39..0.45));
+        let tissue = Outline::random(&mut rng, center, radius, 0.05, 8);
         let angle = rng.random_range(0.0..TAU);
         let shift = rng.random_range(0.2..0.3);
         let medulla_center =
@@ -95,16 +95,19 @@ impl Anatomy {
             let diameter = rng.random_range(50.0..175.0) + rng.random_range(50.0..135.0_f32);
             // Slides too small for one of natural size get a smaller one.
             let limit = 0.12 * extent[0].min(extent[1]);
-            let radius = (diameter / 2.0).min(limit);
+            let is_sclerotic = rng.random_bool(0.06);
+            // Scars shrink, and lose their round shape.
+            let (shrink, roughness) = if is_sclerotic { (0.72, 0.06) } else { (1.0, 0.03) };
+            let radius = (diameter / 2.0 * shrink).max(50.0).min(limit);
             let center = [rng.random_range(0.0..extent[0]), rng.random_range(0.0..extent[1])];
             let radii = [radius * rng.random_range(0.88..1.05), radius * rng.random_range(0.88..1.05)];
-            let outline = Outline::random(rng, center, radii, 0.03, 5);
+            let outline = Outline::random(rng, center, radii, roughness, 5);
             let glomerulus = Glomerulus {
                 seed: rng.random(),
                 space_angle: rng.random_range(0.0..TAU),
                 space: [rng.random_range(0.05..0.22), rng.random_range(0.03..0.07)],
                 tone: rng.random_range(-0.12..0.12),
-                is_sclerotic: rng.random_bool(0.06),
+                is_sclerotic,
                 outline,
             };
             let reach = glomerulus.outline.reach();

@@ -58,7 +58,8 @@ fn paint_glomerulus(canvas: &mut Canvas, tissue: &Tissue, glomerulus: &Glomerulu
             let in_tuft = (edge - relative) * radius;
             let warp = [2.6 * value_noise(glomerulus.seed, u / 9.0, v / 9.0), 2.6 * cloud];
             let mut tuft = if glomerulus.is_sclerotic {
-                Density::new(0.86 + 0.10 * cloud + 0.05 * fine, 0.22)
+                let patches = value_noise(glomerulus.seed, u / 17.0, v / 17.0);
+                Density::new(0.78 + 0.16 * patches + 0.10 * cloud + 0.05 * fine, 0.22)
             } else {
                 let capillary = capillaries.at(u + warp[0], v + warp[1]);
                 let lobule = lobules.at(u + 2.0 * warp[0], v + 2.0 * warp[1]);

@@ -67,8 +67,12 @@ impl SyntheticSlide {
 
     /// Outline of the cortex, with the medulla as a hole.
     pub fn cortex(&self) -> Polygon {
+        let size = self.size();
+        let limit = [size.width as f64, size.height as f64];
         let outline = self.anatomy.tissue.polygon(180, self.spec.tissue_microns_per_px());
-        Polygon { exterior: outline.exterior, holes: vec![self.medulla().exterior] }
+        let on_slide = |point: [f64; 2]| [point[0].clamp(0.0, limit[0]), point[1].clamp(0.0, limit[1])];
+        let exterior = outline.exterior.into_iter().map(on_slide).collect();
+        Polygon { exterior, holes: vec![self.medulla().exterior] }
     }
 
     /// Outline of the medulla.

@@ -42,8 +42,8 @@ impl Stain {
     /// Stains whose colour and strength vary with 32 random bits, as they do between laboratories.
     pub(crate) fn new(bits: u32) -> Self {
         let vary = |byte, low, high| lerp(low, high, unit(bits, byte));
-        let strength = vary(0, 0.82, 1.12);
-        let schiff = [vary(1, 0.20, 0.34), 1.0, vary(2, 0.30, 0.46)];
+        let strength = vary(0, 0.74, 1.16);
+        let schiff = [vary(1, 0.17, 0.36), 1.0, vary(2, 0.30, 0.52)];
         let haematoxylin = [0.95, vary(3, 0.74, 0.92), vary(1, 0.42, 0.34)];
         let table = |color: [f32; 3]| {
             let n = (STEPS * MAX_DENSITY) as usize + 1;

@@ -2,6 +2,7 @@
 
 mod decode;
 mod encode;
+mod fax;
 mod file;
 mod ifd;
 mod info;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective};
 
+use super::fax;
 use super::jpeg;
 use super::lzw::{self, Lzw};
 use super::page::{Codec, Page};
@@ -157,6 +158,11 @@ impl Decoder {
                 jpeg::decode(page, input, rows, out)?;
                 out.len()
             }
+            Codec::Fax(code) => {
+                let width = page.chunk.width as usize;
+                fax::decode(code, input, width, out)?;
+                out.len()
+            }
         };
         if n_written < n_expected {
             return Err(format!("decodes to {n_written} bytes, expected {n_expected}").into());
@@ -209,6 +215,8 @@ const fn max_expansion(codec: Codec) -> u64 {
         Codec::Zstd => 1 << 17,
         // Progressive scans skip up to 2^15 blocks at once; the stream's own size is checked later.
         Codec::Jpeg => 1 << 24,
+        // A row like the one above is a single bit.
+        Codec::Fax(_) => 1 << 16,
     }
 }
 

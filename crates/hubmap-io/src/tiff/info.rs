@@ -74,9 +74,9 @@ impl PageInfo {
     pub fn compression_name(&self) -> &'static str {
         match u16::try_from(self.compression) {
             Ok(codec::NONE) => "none",
-            Ok(2) => "CCITT RLE",
-            Ok(3) => "CCITT fax 3",
-            Ok(4) => "CCITT fax 4",
+            Ok(codec::FAX_RLE) => "CCITT RLE",
+            Ok(codec::FAX_3) => "CCITT fax 3",
+            Ok(codec::FAX_4) => "CCITT fax 4",
             Ok(codec::LZW) => "LZW",
             Ok(6) => "old JPEG",
             Ok(codec::JPEG) => "JPEG",

@@ -1,5 +1,6 @@
 //! A page that has been checked and can be decoded.
 
+use super::fax::FaxCode;
 use super::ifd::{Directory, Encoding};
 use super::info::PageInfo;
 use super::source::Source;
@@ -18,6 +19,7 @@ pub(super) enum Codec {
     Deflate,
     Zstd,
     Jpeg,
+    Fax(FaxCode),
 }
 
 /// Three bytes for every sample value of a palette page.
@@ -68,15 +70,20 @@ impl Page {
         let info = PageInfo::read(source, directory);
         let name = &info.name;
         check_geometry(source, directory, &info)?;
-        let codec = codec_of(source, &info)?;
+        let codec = codec_of(source, directory, &info)?;
         check_subsampling(source, directory, &info, codec)?;
         let bits = bits_of(source, directory, &info)?;
         if codec == Codec::Jpeg && bits != 8 {
             return Err(source.unsupported(format!("JPEG with BitsPerSample = {bits}, page {name}")));
         }
+        if matches!(codec, Codec::Fax(_)) && (bits, info.bands) != (1, 1) {
+            return Err(source
+                .unsupported(format!("fax codes with {} samples of {bits} bits, page {name}", info.bands)));
+        }
         let has_differences = match info.predictor {
             1 => false,
-            2 if matches!(bits, 8 | 16 | 32 | 64) => codec != Codec::Jpeg,
+            2 if matches!(codec, Codec::Jpeg | Codec::Fax(_)) => false,
+            2 if matches!(bits, 8 | 16 | 32 | 64) => true,
             other => {
                 return Err(source.unsupported(format!(
                     "Predictor (tag 317) = {other} with BitsPerSample = {bits}, page {name}"
@@ -260,7 +267,7 @@ fn check_subsampling(source: &Source, directory: &Directory, info: &PageInfo, co
     }
 }
 
-fn codec_of(source: &Source, info: &PageInfo) -> Result<Codec> {
+fn codec_of(source: &Source, directory: &Directory, info: &PageInfo) -> Result<Codec> {
     match u16::try_from(info.compression) {
         Ok(codec::NONE) => Ok(Codec::None),
         Ok(codec::LZW) => Ok(Codec::Lzw),
@@ -268,6 +275,12 @@ fn codec_of(source: &Source, info: &PageInfo) -> Result<Codec> {
         Ok(codec::DEFLATE | codec::OLD_DEFLATE) => Ok(Codec::Deflate),
         Ok(codec::ZSTD) => Ok(Codec::Zstd),
         Ok(codec::JPEG) => Ok(Codec::Jpeg),
+        Ok(codec::FAX_RLE) => Ok(Codec::Fax(FaxCode::Rle)),
+        Ok(codec::FAX_3) => {
+            let options = directory.number(source, tag::T4_OPTIONS)?.unwrap_or(0);
+            Ok(Codec::Fax(FaxCode::Group3 { is_two_dimensional: options & 1 == 1 }))
+        }
+        Ok(codec::FAX_4) => Ok(Codec::Fax(FaxCode::Group4)),
         _ => Err(source.unsupported(format!(
             "Compression (tag 259) = {} ({}), page {}",
             info.compression,

@@ -15,6 +15,7 @@ pub(super) const STRIP_BYTE_COUNTS: u16 = 279;
 pub(super) const X_RESOLUTION: u16 = 282;
 pub(super) const Y_RESOLUTION: u16 = 283;
 pub(super) const PLANAR_CONFIG: u16 = 284;
+pub(super) const T4_OPTIONS: u16 = 292;
 pub(super) const RESOLUTION_UNIT: u16 = 296;
 pub(super) const PREDICTOR: u16 = 317;
 pub(super) const COLOR_MAP: u16 = 320;
@@ -31,6 +32,9 @@ pub(super) const YCBCR_SUBSAMPLING: u16 = 530;
 /// Values of the Compression tag.
 pub(super) mod codec {
     pub(in crate::tiff) const NONE: u16 = 1;
+    pub(in crate::tiff) const FAX_RLE: u16 = 2;
+    pub(in crate::tiff) const FAX_3: u16 = 3;
+    pub(in crate::tiff) const FAX_4: u16 = 4;
     pub(in crate::tiff) const LZW: u16 = 5;
     pub(in crate::tiff) const JPEG: u16 = 7;
     pub(in crate::tiff) const DEFLATE: u16 = 8;

@@ -106,7 +106,7 @@ impl Artefacts {
             .map(|_| Bubble { center: point(&mut rng), radius: rng.random_range(0.02..0.05) * short })
             .collect();
         let blurs = (0..count(&mut rng, 0.08, 12.0))
-            .map(|_| Blur { center: point(&mut rng), radius: rng.random_range(0.06..0.16) * short })
+            .map(|_| Blur { center: point(&mut rng), radius: rng.random_range(0.05..0.12) * short })
             .collect();
         Self { folds, pens, bubbles, blurs, dust_seed: Some(rng.random()) }
     }

@@ -39,8 +39,11 @@ struct Point {
     cell: u32,
 }
 
-/// A squared distance beyond all borders.
+/// A distance, or the square of one, beyond all borders.
 const FAR: f32 = 16.0;
+
+/// Points that are looked at together: 3 × 3, rounded up to whole vectors.
+const LANES: usize = 12;
 
 /// Over which distance, in units of the spacing, corners are rounded.
 const ROUNDING: f32 = 0.32;
@@ -100,29 +103,31 @@ impl Patch<'_> {
         let n_down = self.points.len() / self.n_across;
         let left = (left.max(0) as usize).min(self.n_across.saturating_sub(3));
         let top = (top.max(0) as usize).min(n_down.saturating_sub(3));
-        let mut offsets = [[0.0_f32; 2]; 9];
-        let mut cells = [0_u32; 9];
-        let (mut nearest, mut least) = (0, f32::MAX);
+        // Lanes beyond the nine points stay far away; whole lanes let the compiler use vector instructions.
+        let (mut xs, mut ys, mut cells) = ([FAR; LANES], [FAR; LANES], [0_u32; LANES]);
         for row in 0..3 {
             let points = &self.points[(top + row) * self.n_across + left..][..3];
             for (column, point) in points.iter().enumerate() {
                 let i = 3 * row + column;
-                let offset = [point.at[0] - gx, point.at[1] - gy];
-                let distance = offset[0] * offset[0] + offset[1] * offset[1];
-                offsets[i] = offset;
-                cells[i] = point.cell;
-                if distance < least {
-                    (nearest, least) = (i, distance);
-                }
+                (xs[i], ys[i], cells[i]) = (point.at[0] - gx, point.at[1] - gy, point.cell);
             }
         }
-        let ([nx, ny], cell) = (offsets[nearest], cells[nearest]);
-        // Squares of twice the distances to the two nearest borders, in units of the spacing.
+        let distances: [f32; LANES] = std::array::from_fn(|i| xs[i] * xs[i] + ys[i] * ys[i]);
+        let (mut nearest, mut least) = (0, f32::MAX);
+        for (i, &distance) in distances.iter().enumerate() {
+            if distance < least {
+                (nearest, least) = (i, distance);
+            }
+        }
+        let (nx, ny, cell) = (xs[nearest], ys[nearest], cells[nearest]);
+        // Squares of twice the distances to the borders, in units of the spacing.
+        let borders: [f32; LANES] = std::array::from_fn(|i| {
+            let (dx, dy, excess) = (xs[i] - nx, ys[i] - ny, distances[i] - least);
+            let border = excess * excess / (dx * dx + dy * dy).max(1e-12);
+            if cells[i] == cell { FAR } else { border }
+        });
         let (mut first, mut second) = (FAR, FAR);
-        for ([ox, oy], other) in offsets.into_iter().zip(cells) {
-            let (dx, dy) = (ox - nx, oy - ny);
-            let excess = ox * ox + oy * oy - least;
-            let border = if other == cell { FAR } else { excess * excess / (dx * dx + dy * dy) };
+        for border in borders {
             second = second.min(border.max(first));
             first = first.min(border);
         }

@@ -1,5 +1,4 @@
 //! Masks of slide size: encoding, decoding, outlines; and the reduction of tiles by 3.
-#![expect(missing_docs, reason = "criterion's macros make undocumented items")]
 #![expect(clippy::expect_used, reason = "a bench that cannot make its mask has nothing to measure")]
 
 use std::f64::consts::TAU;

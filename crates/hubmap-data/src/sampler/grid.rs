@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::seed::{Purpose, hash_id, stream};
 
+/// Pixels whose squared levels fit 32 bits in sum: 3 × 255² × 4096 < 2³².
+const PIXELS_PER_PARTIAL_SUM: usize = 4096;
+
 /// Non-overlapping square windows from the top-left corner that cover a slide.
 ///
 /// Windows are numbered row by row; those of the last row and column may leave the slide.
@@ -100,15 +103,22 @@ impl BackgroundRule {
 
     /// Whether full-resolution pixels `[height, width, 3]` show no tissue.
     pub fn is_background(&self, pixels: &ArrayRef3<u8>) -> bool {
+        // Sums of levels are whole, so comparing with the next whole number decides the same.
+        let dark_below = (3.0 * self.dark_pixel_mean).ceil() as u32;
         let (mut sum, mut sum_of_squares, mut n_dark) = (0_u64, 0_u64, 0_u64);
-        let dark_pixel_sum = 3.0 * self.dark_pixel_mean;
         let standard = pixels.as_standard_layout();
         let triples = standard.as_slice().unwrap_or_default().as_chunks::<3>().0;
-        for &[r, g, b] in triples {
-            let [r, g, b] = [r, g, b].map(u32::from);
-            sum += u64::from(r + g + b);
-            sum_of_squares += u64::from(r * r + g * g + b * b);
-            n_dark += u64::from(f64::from(r + g + b) < dark_pixel_sum);
+        for chunk in triples.chunks(PIXELS_PER_PARTIAL_SUM) {
+            let (mut levels, mut squares, mut dark) = (0_u32, 0_u32, 0_u32);
+            for &pixel in chunk {
+                let [r, g, b] = pixel.map(u32::from);
+                levels += r + g + b;
+                squares += r * r + g * g + b * b;
+                dark += u32::from(r + g + b < dark_below);
+            }
+            sum += u64::from(levels);
+            sum_of_squares += u64::from(squares);
+            n_dark += u64::from(dark);
         }
         let n_pixels = triples.len() as f64;
         let mean = sum as f64 / (3.0 * n_pixels);

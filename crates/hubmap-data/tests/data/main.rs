@@ -9,3 +9,5 @@ mod val_transform;
 mod loader;
 // Tiles, masks and splits against a computation on whole images.
 mod cuts;
+// From a synthetic competition folder to batches, with the settings of the base config.
+mod synthetic;

@@ -26,11 +26,19 @@ impl Config {
     ///
     /// Errors are [`UsageError`]s and name the file and the key.
     pub fn load(args: &CommonArgs) -> anyhow::Result<Self> {
-        Self::layered(&args.config, &args.set).map_err(UsageError::mark)
+        Self::layered(&[], &args.config, &args.set).map_err(UsageError::mark)
     }
 
-    fn layered<P: AsRef<Path>>(files: &[P], sets: &[String]) -> anyhow::Result<Self> {
-        let mut config = Self { table: BASE_CONFIG.parse().context("built-in configs/base.toml")? };
+    /// Like [`Config::load`], with a built-in layer of TOML between the base and the files.
+    pub fn load_over(built_in: &str, args: &CommonArgs) -> anyhow::Result<Self> {
+        Self::layered(&[built_in], &args.config, &args.set).map_err(UsageError::mark)
+    }
+
+    fn layered<P: AsRef<Path>>(built_in: &[&str], files: &[P], sets: &[String]) -> anyhow::Result<Self> {
+        let mut config = Self { table: BASE_CONFIG.parse().context("built-in base config")? };
+        for text in built_in {
+            merge(&mut config.table, text.parse().context("built-in config")?, "")?;
+        }
         for path in files {
             config.overlay_file(path.as_ref())?;
         }
@@ -46,6 +54,13 @@ impl Config {
             .with_context(|| format!("cannot read config {}", path.display()))?;
         let layer: Table = text.parse().map_err(|e| anyhow!("{}: not valid TOML: {e}", path.display()))?;
         merge(&mut self.table, layer, "").with_context(|| path.display().to_string())
+    }
+
+    /// Sets one value of a table that exists, such as a path that the program decides.
+    pub fn put(&mut self, table: &str, key: &str, value: impl Into<Value>) -> anyhow::Result<()> {
+        let layer =
+            Table::from_iter([(table.to_owned(), Table::from_iter([(key.to_owned(), value.into())]).into())]);
+        merge(&mut self.table, layer, "")
     }
 
     /// Lays one `table.key=value` over these settings. A value that is no TOML is taken as a string.
@@ -143,6 +158,6 @@ mod tests {
 
     #[test]
     fn the_built_in_base_is_valid_toml() {
-        Config::layered::<&Path>(&[], &[]).unwrap();
+        Config::layered::<&Path>(&[], &[], &[]).unwrap();
     }
 }

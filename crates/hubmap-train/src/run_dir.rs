@@ -8,12 +8,10 @@
 //! ```
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use hubmap_models::{CheckpointName, SegModel, SegModelConfig, save_weights};
-use tempfile::NamedTempFile;
 use time::OffsetDateTime;
 
 /// A run folder.
@@ -65,7 +63,7 @@ impl RunDir {
                 Err(e) => return Err(e).with_context(|| format!("cannot create {}", path.display())),
             }
         }
-        write_whole(&path.join("config.toml"), config_toml.as_bytes())?;
+        write_file(&path.join("config.toml"), config_toml.as_bytes())?;
         Ok(Self { path })
     }
 
@@ -115,7 +113,7 @@ impl RunDir {
                 "{epoch},{rate:.8},{train_loss:.6},{train_dice:.6},{valid},{ema},{seconds:.1}\n"
             ));
         }
-        write_whole(&dir.join("history.csv"), text.as_bytes())
+        write_file(&dir.join("history.csv"), text.as_bytes())
     }
 
     fn fold_dir(&self, fold_idx: usize) -> PathBuf {
@@ -123,12 +121,6 @@ impl RunDir {
     }
 }
 
-/// Writes to a temporary in the same folder, then renames.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let context = || format!("cannot write {}", path.display());
-    let dir = path.parent().with_context(context)?;
-    let mut file = NamedTempFile::new_in(dir).with_context(context)?;
-    file.write_all(bytes).with_context(context)?;
-    file.persist(path).with_context(context)?;
-    Ok(())
+fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    hubmap_files::write_whole(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use half::{bf16, f16};
@@ -79,9 +78,6 @@ pub(super) fn write_safetensors(
         }
     }
     let serialized = safetensors::serialize(views, None).map_err(format)?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| io("create", e))?;
-    file.write_all(&serialized).map_err(|e| io("write", e))?;
-    file.persist(path).map_err(|e| io("rename", e.error))?;
+    hubmap_files::write_whole(path, &serialized).map_err(|e| io("write", e))?;
     Ok(())
 }

@@ -1,0 +1,72 @@
+//! Synthetic competition folders.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use hubmap_cli::{Outcome, Progress};
+use hubmap_io::Size;
+use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec, write_competition};
+use serde_json::json;
+
+/// Flags of `hubmap-demo slides`.
+#[derive(Debug, Args)]
+pub(crate) struct SlidesArgs {
+    /// Folder to write, laid out as the competition's
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+
+    /// Training slides
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    count: usize,
+
+    /// Test slides, with their truth in truth.csv
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    test_count: usize,
+
+    /// Size of each slide in pixels at 0.5 µm per pixel
+    #[arg(long, value_name = "WxH", default_value = "4096x4096", value_parser = parse_size)]
+    size: Size,
+
+    /// Layout and codec, such as tiled-jpeg, strips-none, planar-lzw, pages-deflate or tiled-zstd-classic; `all`
+    /// for another one with every slide
+    #[arg(long, value_name = "LAYOUT", default_value = "tiled-jpeg")]
+    layout: String,
+
+    /// Seed; slides of different seeds share nothing
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+fn parse_size(text: &str) -> Result<Size, String> {
+    let parts = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    match parts {
+        Some((width, height)) if width > 0 && height > 0 => Ok(Size::new(width, height)),
+        _ => Err("expected WIDTHxHEIGHT in pixels, such as 4096x4096".to_owned()),
+    }
+}
+
+/// Runs `hubmap-demo slides`.
+pub(crate) fn make(args: &SlidesArgs, progress: &Progress) -> Result<Outcome> {
+    let formats = match args.layout.as_str() {
+        "all" => FileFormat::all(),
+        one => vec![FileFormat::from_str(one).context("--layout")?],
+    };
+    let spec = CompetitionSpec {
+        n_train: args.count,
+        n_test: args.test_count,
+        slide: SlideSpec::new(args.size, args.seed),
+        formats,
+    };
+    write(&args.out, &spec, progress)?;
+    progress.note(&format!("{} slides in {}", args.count + args.test_count, args.out.display()));
+    Ok(Outcome::done(json!({ "folder": args.out, "train": args.count, "test": args.test_count })))
+}
+
+/// Writes a competition folder under a progress bar.
+pub(crate) fn write(folder: &Path, spec: &CompetitionSpec, progress: &Progress) -> Result<()> {
+    ensure!(spec.n_train + spec.n_test > 0, "there are no slides to make");
+    let bar = progress.bar("slides", (spec.n_train + spec.n_test) as u64, "slides");
+    write_competition(folder, spec, &|n_done, _| bar.set(n_done as u64))
+}

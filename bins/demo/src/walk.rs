@@ -1,0 +1,102 @@
+//! Every stage, one after the other, through the libraries that the other executables call.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use hubmap_cli::{CommonArgs, Config, DataGenBars, InferBars, Outcome, Progress, TrainBars};
+use hubmap_data::cuts;
+use hubmap_infer::{
+    ArchitectureFlags, ModelFolder, OutputKind, OutputPlan, Predictor, Unpredicted, evaluate, find_slides,
+    id_order, predict_slides,
+};
+use hubmap_io::Size;
+use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec};
+use hubmap_train::{RunSettings, train_run};
+use serde_json::json;
+
+use crate::slides;
+
+/// Settings that make a small model of the pipeline.
+const DEMO_CONFIG: &str = include_str!("../../../configs/demo.toml");
+
+/// Width and height of the demo's slides in pixels: about a dozen glomeruli each.
+const SLIDE_SIZE: Size = Size::new(4096, 4096);
+
+/// Makes slides, cuts, trains, infers and evaluates in `out`.
+pub(crate) fn walk(out: &Path, seed: u64, common: &CommonArgs, progress: &Progress) -> Result<Outcome> {
+    let started = Instant::now();
+    let (hubmap, input) = (out.join("input/HUBMAP"), out.join("input"));
+    let mut config = Config::load_over(DEMO_CONFIG, common)?;
+    config.put("data", "splits_dir", input.join("SPLITS").display().to_string())?;
+    config.put("train", "seed", i64::try_from(seed).context("--seed is too large")?)?;
+    let data_gen: hubmap_data::config::DataGenConfig = config.section("data_gen")?;
+    let settings = RunSettings {
+        model: config.section("model")?,
+        data: config.section("data")?,
+        train: config.section("train")?,
+        resolved_toml: config.to_toml(),
+    };
+    settings.validate().map_err(hubmap_cli::UsageError::mark)?;
+
+    progress.note("1/5 synthetic slides: 4 to train on, 1 unseen (hubmap-demo slides)");
+    let spec = CompetitionSpec {
+        n_train: 4,
+        n_test: 1,
+        slide: SlideSpec::new(SLIDE_SIZE, seed),
+        formats: FileFormat::all(),
+    };
+    slides::write(&hubmap, &spec, progress)?;
+
+    progress.note("2/5 masks, tiles and folds (hubmap-data-gen)");
+    let cut = cuts::generate(&hubmap, &input, &data_gen, &DataGenBars::new(progress))?;
+    progress.note(cut.to_string().trim_end());
+    ensure!(cut.failures.is_empty(), "{} slides could not be cut", cut.failures.len());
+
+    progress.note(&format!("3/5 training {} on 2 folds (hubmap-train)", settings.model));
+    let device = common.device.device();
+    let report = train_run(&settings, None, &out.join("output"), &device, &TrainBars::new(progress))?;
+
+    progress.note("4/5 predicting the unseen slide, 2 folds and 8 views (hubmap-infer)");
+    let folder = ModelFolder::open(report.run.path(), ArchitectureFlags::default())?;
+    let predictor = Predictor::new(
+        folder.load(&device)?.into_iter().map(|network| Box::new(network) as _).collect(),
+        folder.normalization,
+        folder.predict_config(&toml::Table::new())?,
+    )?;
+    let plan = OutputPlan {
+        folder: out.join("results"),
+        kinds: OutputKind::ALL.to_vec(),
+        order: id_order(&hubmap.join("sample_submission.csv"))?,
+    };
+    let test_slides = find_slides(&[hubmap.join("test")])?;
+    let summary = predict_slides(&predictor, &test_slides, &plan, &InferBars::new(progress))?;
+    ensure!(summary.failed.is_empty(), "the slide could not be predicted");
+
+    progress.note("5/5 scoring against the truth (hubmap-evaluate)");
+    let threshold = predictor.config().threshold;
+    let submission = plan.path(OutputKind::Rle, "", threshold);
+    let scores = evaluate(&submission, &hubmap.join("truth.csv"), &hubmap.join("test"), Unpredicted::Refuse)?;
+
+    let id = &test_slides[0].id;
+    let overlay = plan.path(OutputKind::Overlay, id, threshold);
+    let minutes = started.elapsed().as_secs_f64() / 60.0;
+    progress.note(&format!(
+        "\nDice on the unseen slide {id}: {:.4} ({minutes:.1} minutes)\n\n\
+         look at      {}\nin QuPath    {} over {}\nprobability  {}\nsubmission   {}\nmodel        {}",
+        scores.mean_dice,
+        overlay.display(),
+        plan.path(OutputKind::Geojson, id, threshold).display(),
+        test_slides[0].path.display(),
+        plan.path(OutputKind::Npy, id, threshold).display(),
+        submission.display(),
+        report.run.path().display(),
+    ));
+    Ok(Outcome::done(json!({
+        "dice": scores.mean_dice,
+        "seconds": started.elapsed().as_secs_f64(),
+        "overlay": overlay,
+        "run": report.run.path(),
+        "results": plan.folder,
+    })))
+}

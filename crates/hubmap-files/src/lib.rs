@@ -1,0 +1,122 @@
+#![doc = include_str!("../README.md")]
+
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::{Builder, TempPath};
+
+/// A file under way: buffered, seekable, and without its final name until [`PendingFile::commit`].
+///
+/// Dropped without it, the file is deleted.
+#[derive(Debug)]
+pub struct PendingFile {
+    writer: BufWriter<File>,
+    temporary: TempPath,
+    path: PathBuf,
+}
+
+impl PendingFile {
+    /// An empty file in the folder of `path`, which must exist.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let suffix = path.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
+        let mut builder = Builder::new();
+        builder.prefix(".unfinished-").suffix(suffix.as_deref().unwrap_or_default());
+        // The default is a private file, which the rename would keep; the umask still applies.
+        #[cfg(unix)]
+        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        #[cfg(unix)]
+        builder.permissions(readable);
+        let (file, temporary) = builder.tempfile_in(folder)?.into_parts();
+        Ok(Self { writer: BufWriter::new(file), temporary, path: path.to_owned() })
+    }
+
+    /// The final name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the bytes are until then, for writers that want a path.
+    pub fn temporary_path(&self) -> &Path {
+        &self.temporary
+    }
+
+    /// The file behind the buffer, which is written out first, for positioned writes.
+    pub fn file(&mut self) -> io::Result<&File> {
+        self.writer.flush()?;
+        Ok(self.writer.get_ref())
+    }
+
+    /// Writes out what is buffered and gives the file its name, over what was there.
+    pub fn commit(mut self) -> io::Result<()> {
+        self.writer.flush()?;
+        self.temporary.persist(&self.path).map_err(|e| e.error)
+    }
+}
+
+impl Write for PendingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+impl Seek for PendingFile {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.writer.seek(position)
+    }
+}
+
+/// Writes a whole file; it appears, or replaces the old one, when all its bytes are on their way.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = PendingFile::create(path)?;
+    file.write_all(bytes)?;
+    file.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_file_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        let mut file = PendingFile::create(&path).unwrap();
+        file.write_all(b"half").unwrap();
+        drop(file);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_committed_file_replaces_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        write_whole(&path, b"old").unwrap();
+        write_whole(&path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_committed_file_has_the_permissions_of_a_new_one() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, plain) = (folder.path().join("ours"), folder.path().join("plain"));
+        write_whole(&ours, b"").unwrap();
+        std::fs::write(&plain, b"").unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&plain));
+    }
+
+    #[test]
+    fn a_missing_folder_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(write_whole(&folder.path().join("none/a.csv"), b"").is_err());
+    }
+}

@@ -20,8 +20,17 @@ use crate::slides;
 /// Settings that make a small model of the pipeline.
 const DEMO_CONFIG: &str = include_str!("../../../configs/demo.toml");
 
-/// Width and height of the demo's slides in pixels: about a dozen glomeruli each.
-const SLIDE_SIZE: Size = Size::new(4096, 4096);
+/// Width and height of the demo's slides in pixels.
+const SLIDE_SIZE: Size = Size::new(3072, 3072);
+
+/// Slides of one laboratory: a model that is to cope with every stain needs more than minutes.
+const STAIN_VARIATION: f64 = 0.3;
+
+/// Many small slides teach more than much of one.
+const N_TRAIN: usize = 8;
+
+/// More crowded than a real cortex, so that small slides hold a dozen.
+const GLOMERULI_PER_MM2: f64 = 9.0;
 
 /// Makes slides, cuts, trains, infers and evaluates in `out`.
 pub(crate) fn walk(out: &Path, seed: u64, common: &CommonArgs, progress: &Progress) -> Result<Outcome> {
@@ -39,11 +48,15 @@ pub(crate) fn walk(out: &Path, seed: u64, common: &CommonArgs, progress: &Progre
     };
     settings.validate().map_err(hubmap_cli::UsageError::mark)?;
 
-    progress.note("1/5 synthetic slides: 4 to train on, 1 unseen (hubmap-demo slides)");
+    progress.note(&format!("1/5 synthetic slides: {N_TRAIN} to train on, 1 unseen (hubmap-demo slides)"));
     let spec = CompetitionSpec {
-        n_train: 4,
+        n_train: N_TRAIN,
         n_test: 1,
-        slide: SlideSpec::new(SLIDE_SIZE, seed),
+        slide: SlideSpec {
+            glomeruli_per_mm2: GLOMERULI_PER_MM2,
+            stain_variation: STAIN_VARIATION,
+            ..SlideSpec::new(SLIDE_SIZE, seed)
+        },
         formats: FileFormat::all(),
     };
     slides::write(&hubmap, &spec, progress)?;

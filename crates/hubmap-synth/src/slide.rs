@@ -42,7 +42,7 @@ impl SyntheticSlide {
             if spec.artefacts { Artefacts::random(spec.seed, extent) } else { Artefacts::default() };
         Ok(Self {
             tissue: Tissue::new(seed),
-            stain: Stain::new(hash(seed, 9, 9)),
+            stain: Stain::new(hash(seed, 9, 9), spec.stain_variation as f32),
             artefacts,
             glomeruli: anatomy.glomerulus_polygons(microns),
             anatomy,

@@ -18,6 +18,9 @@ pub struct SlideSpec {
     pub scale: f64,
     /// Glomeruli per square millimetre of cortex, at scale 1.
     pub glomeruli_per_mm2: f64,
+    /// How much colour and strength of the stains differ from slide to slide, 0 to 1: 1 as between
+    /// laboratories, 0 not at all.
+    pub stain_variation: f64,
     /// Whether to add folds, pen marks, dust, bubbles and areas out of focus.
     pub artefacts: bool,
 }
@@ -25,7 +28,15 @@ pub struct SlideSpec {
 impl SlideSpec {
     /// A slide at 0.5 µm per pixel with structures of natural size and artefacts.
     pub const fn new(size: Size, seed: u64) -> Self {
-        Self { size, seed, microns_per_px: 0.5, scale: 1.0, glomeruli_per_mm2: 4.5, artefacts: true }
+        Self {
+            size,
+            seed,
+            microns_per_px: 0.5,
+            scale: 1.0,
+            glomeruli_per_mm2: 4.5,
+            stain_variation: 1.0,
+            artefacts: true,
+        }
     }
 
     /// Refuses what cannot be drawn.
@@ -36,6 +47,8 @@ impl SlideSpec {
         ensure!((0.02..=10.0).contains(&self.scale), "scale {} is not in 0.02 to 10", self.scale);
         let density = self.glomeruli_per_mm2;
         ensure!((0.0..=50.0).contains(&density), "glomeruli_per_mm2 {density} is not in 0 to 50");
+        let variation = self.stain_variation;
+        ensure!((0.0..=1.0).contains(&variation), "stain_variation {variation} is not in 0 to 1");
         Ok(())
     }
 

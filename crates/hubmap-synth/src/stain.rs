@@ -39,9 +39,10 @@ const STEPS: f32 = 256.0;
 const MAX_DENSITY: f32 = 4.0;
 
 impl Stain {
-    /// Stains whose colour and strength vary with 32 random bits, as they do between laboratories.
-    pub(crate) fn new(bits: u32) -> Self {
-        let vary = |byte, low, high| lerp(low, high, unit(bits, byte));
+    /// Stains whose colour and strength vary with 32 random bits: with a `variation` of 1 as they do between
+    /// laboratories, with 0 not at all.
+    pub(crate) fn new(bits: u32, variation: f32) -> Self {
+        let vary = |byte, low, high| lerp(low, high, lerp(0.5, unit(bits, byte), variation));
         let strength = vary(0, 0.74, 1.16);
         let schiff = [vary(1, 0.17, 0.36), 1.0, vary(2, 0.30, 0.52)];
         let haematoxylin = [0.95, vary(3, 0.74, 0.92), vary(1, 0.42, 0.34)];

@@ -1,0 +1,70 @@
+//! The flags of `hubmap-infer`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+use hubmap_cli::{CommonArgs, Config, UsageError};
+use hubmap_infer::{CONFIG_FILE, Merge, OutputKind, PredictConfig, Tta};
+use hubmap_models::{Attention, DecoderKind, EncoderKind};
+
+/// Find glomeruli in whole slides.
+#[derive(Parser)]
+#[command(version)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Run folder with all its folds, or one safetensors file
+    #[arg(long, value_name = "RUN|WEIGHTS")]
+    pub(crate) model: PathBuf,
+    /// Slides, or folders of .tif, .tiff and .svs files
+    #[arg(long, value_name = "DIR|FILE", num_args = 1.., required = true)]
+    pub(crate) slides: Vec<PathBuf>,
+    /// Folder for the results
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Views to average: none, d4 or kaggle [default: the run's]
+    #[arg(long)]
+    pub(crate) tta: Option<Tta>,
+    /// What to average over folds: logits or probabilities [default: the run's]
+    #[arg(long)]
+    pub(crate) merge: Option<Merge>,
+    /// A pixel is positive above this probability [default: the run's]
+    #[arg(long)]
+    pub(crate) threshold: Option<f32>,
+    /// Tiles per forward pass; does not change results [default: the run's]
+    #[arg(long, value_name = "N")]
+    pub(crate) batch: Option<usize>,
+    /// What to write, comma-separated, besides summary.json
+    #[arg(long, value_delimiter = ',', default_value = "rle,mask,npy,geojson,overlay")]
+    pub(crate) write: Vec<OutputKind>,
+    /// Table whose order of ids the submission keeps
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sample_submission: Option<PathBuf>,
+    /// Encoder of a bare weights file [default: guessed from it]
+    #[arg(long)]
+    pub(crate) encoder: Option<EncoderKind>,
+    /// Decoder of a bare weights file [default: guessed from it]
+    #[arg(long)]
+    pub(crate) decoder: Option<DecoderKind>,
+    /// Attention of a bare weights file [default: guessed from it]
+    #[arg(long)]
+    pub(crate) attention: Option<Attention>,
+}
+
+impl Args {
+    /// Built-in settings, then the run's, then `--config` and `--set`, then single flags.
+    pub(crate) fn settings(&self) -> Result<PredictConfig> {
+        let mut layers = self.common.clone();
+        if self.model.is_dir() {
+            layers.config.insert(0, self.model.join(CONFIG_FILE));
+        }
+        let mut config: PredictConfig = Config::load(&layers)?.section("infer")?;
+        config.tta = self.tta.unwrap_or(config.tta);
+        config.merge = self.merge.unwrap_or(config.merge);
+        config.threshold = self.threshold.unwrap_or(config.threshold);
+        config.batch = self.batch.unwrap_or(config.batch);
+        config.validate().map_err(UsageError::mark)?;
+        Ok(config)
+    }
+}

@@ -1,0 +1,143 @@
+//! What a user sees who gets something wrong: one clear sentence, an exit code, and no half-written files.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::path::{Path, PathBuf};
+
+use hubmap_synth::{FileFormat, SlideSpec, SyntheticSlide, write_slide};
+use hubmap_test_support::{Ran, files_under, fixture, run};
+use tempfile::TempDir;
+
+const WEIGHTS: &str = "models/tiny_trained_unet_regnety_002.f16.safetensors";
+
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn slide(&self, name: &str) -> PathBuf {
+        let slide = SyntheticSlide::new(SlideSpec::new(hubmap_io::Size::new(300, 200), 1)).unwrap();
+        let path = self.path(name);
+        write_slide(&path, &slide, FileFormat::default()).unwrap();
+        path
+    }
+
+    fn infer(&self, model: &Path, slides: &Path, more: &[&str]) -> Ran {
+        let (model, slides, out) = (model.display(), slides.display(), self.path("out"));
+        let mut args: Vec<String> = [
+            "--model",
+            &model.to_string(),
+            "--slides",
+            &slides.to_string(),
+            "--out",
+            &out.display().to_string(),
+            "--set",
+            "infer.block=128",
+            "--set",
+            "infer.context=0",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        args.extend(more.iter().map(|&a| a.to_owned()));
+        run(env!("CARGO_BIN_EXE_hubmap-infer"), args)
+    }
+
+    fn outputs(&self) -> Vec<String> {
+        files_under(&self.path("out"))
+    }
+}
+
+#[test]
+fn a_wrong_slide_path_is_named() {
+    let place = Place::new();
+    let ran = place.infer(&fixture(WEIGHTS), &place.path("nowhere.tiff"), &[]);
+    ran.assert_error(1, &["nowhere.tiff"]);
+    assert!(place.outputs().is_empty());
+}
+
+#[test]
+fn an_empty_folder_is_named() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("empty")).unwrap();
+    let ran = place.infer(&fixture(WEIGHTS), &place.path("empty"), &[]);
+    ran.assert_error(1, &["empty", ".tiff"]);
+    assert!(place.outputs().is_empty());
+}
+
+#[test]
+fn a_wrong_model_path_is_named() {
+    let place = Place::new();
+    let slide = place.slide("a.tiff");
+    place.infer(&place.path("no_model"), &slide, &[]).assert_error(1, &["no_model"]);
+    assert!(place.outputs().is_empty());
+}
+
+#[test]
+fn weights_of_another_network_are_refused() {
+    let place = Place::new();
+    let slide = place.slide("a.tiff");
+    let ran = place.infer(&fixture(WEIGHTS), &slide, &["--encoder", "regnety_016"]);
+    ran.assert_error(1, &["tiny_trained_unet_regnety_002", "unet-regnety_016", "missing", "misshapen"]);
+    assert!(place.outputs().is_empty());
+}
+
+#[test]
+fn a_truncated_slide_is_reported_and_the_rest_goes_on() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("slides")).unwrap();
+    place.slide("slides/good.tiff");
+    let broken = place.slide("slides/broken.tiff");
+    let bytes = std::fs::read(&broken).unwrap();
+    std::fs::write(&broken, &bytes[..bytes.len() / 2]).unwrap();
+
+    let alone = place.infer(&fixture(WEIGHTS), &broken, &["--tta", "none"]);
+    assert_eq!(alone.code, 1, "{alone:?}");
+    assert!(alone.stderr.contains("broken.tiff"), "{alone:?}");
+    assert!(!place.outputs().iter().any(|f| f.contains("broken")), "{:?}", place.outputs());
+
+    let ran = place.infer(&fixture(WEIGHTS), &place.path("slides"), &["--tta", "none", "--json"]);
+    ran.assert_error(3, &["broken.tiff"]);
+    let summary: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(summary["failed"][0]["id"], "broken");
+    assert_eq!(summary["slides"][0]["id"], "good");
+    assert_eq!(
+        place.outputs(),
+        [
+            "predicts/masks/good.tiff",
+            "predicts/objects/good.geojson",
+            "predicts/overlays/good.png",
+            "predicts/raw/good.npy",
+            "submission__0.5.csv",
+            "summary.json"
+        ]
+    );
+}
+
+#[test]
+fn a_misspelt_key_names_the_right_one() {
+    let place = Place::new();
+    let slide = place.slide("a.tiff");
+    let ran = place.infer(&fixture(WEIGHTS), &slide, &["--set", "infer.treshold=0.4"]);
+    ran.assert_error(2, &["infer.treshold", "infer.threshold"]);
+    std::fs::write(place.path("mine.toml"), "[infer]\nblok = 3\n").unwrap();
+    let ran = place.infer(&fixture(WEIGHTS), &slide, &["--config", &place.path("mine.toml").display().to_string()]);
+    ran.assert_error(2, &["mine.toml", "infer.blok", "infer.block"]);
+    let ran = place.infer(&fixture(WEIGHTS), &slide, &["--set", "infer.block=100"]);
+    ran.assert_error(2, &["infer.block", "multiple of 32"]);
+    assert!(place.outputs().is_empty());
+}
+
+#[test]
+fn an_unknown_device_is_refused_with_those_that_exist() {
+    let place = Place::new();
+    let ran = place.infer(&fixture(WEIGHTS), &place.path("a.tiff"), &["--device", "abacus"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("abacus") && ran.stderr.contains("flex"), "{ran:?}");
+}

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use hubmap_cli::{CommonArgs, Outcome};
+use hubmap_cli::{CommonArgs, Outcome, print_line};
 use hubmap_infer::{Unpredicted, evaluate};
 
-/// Dice of predicted masks.
+/// Dice of predicted masks, slide by slide, and its mean.
+///
+/// Example: hubmap-evaluate --pred results/submission__0.5.csv --truth train.csv --slides HUBMAP/train
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "hubmap-evaluate", version)]
 struct Args {
     #[command(flatten)]
     common: CommonArgs,
@@ -29,19 +31,21 @@ struct Args {
 }
 
 impl Args {
-    fn run(&self, progress: &hubmap_cli::Progress) -> Result<Outcome> {
+    fn run(&self) -> Result<Outcome> {
         let unpredicted = if self.only_predicted { Unpredicted::Skip } else { Unpredicted::Refuse };
         let evaluation = evaluate(&self.pred, &self.truth, &self.slides, unpredicted)?;
         let width = evaluation.slides.iter().map(|slide| slide.id.len()).max().unwrap_or(0).max(4);
-        for slide in &evaluation.slides {
-            progress.line(&format!("{:width$}  {:.4}", slide.id, slide.dice));
+        let rows = evaluation.slides.iter().map(|slide| (slide.id.as_str(), slide.dice));
+        for (name, dice) in rows.chain([("mean", evaluation.mean_dice)]) {
+            if !self.common.json {
+                print_line(&format!("{name:width$}  {dice:.4}"))?;
+            }
         }
-        progress.line(&format!("{:width$}  {:.4}", "mean", evaluation.mean_dice));
         Ok(Outcome::done(serde_json::to_value(&evaluation)?))
     }
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    hubmap_cli::run(&args.common, |progress| args.run(progress))
+    hubmap_cli::run(&args.common, |_| args.run())
 }

@@ -8,9 +8,11 @@ use hubmap_cli::{CommonArgs, Config, UsageError};
 use hubmap_infer::{CONFIG_FILE, Merge, OutputKind, PredictConfig, Tta};
 use hubmap_models::{Attention, DecoderKind, EncoderKind};
 
-/// Find glomeruli in whole slides.
+/// Find glomeruli in whole slides: masks, outlines for QuPath, pictures and a submission table.
+///
+/// Example: hubmap-infer --model output/2026_11_23_18_40_00 --slides HUBMAP/test --out results
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "hubmap-infer", version)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) common: CommonArgs,

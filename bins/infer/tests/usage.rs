@@ -127,7 +127,8 @@ fn a_misspelt_key_names_the_right_one() {
     let ran = place.infer(&fixture(WEIGHTS), &slide, &["--set", "infer.treshold=0.4"]);
     ran.assert_error(2, &["infer.treshold", "infer.threshold"]);
     std::fs::write(place.path("mine.toml"), "[infer]\nblok = 3\n").unwrap();
-    let ran = place.infer(&fixture(WEIGHTS), &slide, &["--config", &place.path("mine.toml").display().to_string()]);
+    let ran =
+        place.infer(&fixture(WEIGHTS), &slide, &["--config", &place.path("mine.toml").display().to_string()]);
     ran.assert_error(2, &["mine.toml", "infer.blok", "infer.block"]);
     let ran = place.infer(&fixture(WEIGHTS), &slide, &["--set", "infer.block=100"]);
     ran.assert_error(2, &["infer.block", "multiple of 32"]);

@@ -1,10 +1,11 @@
 //! Tiles on disk: PNG files that appear whole or not at all.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::BufReader;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use hubmap_files::PendingFile;
 use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3};
 
 /// Largest decoded tile; a header that promises more is taken for damage.
@@ -67,22 +68,12 @@ pub fn write_mask(path: &Path, mask: &ArrayRef2<u8>) -> Result<()> {
 /// As [`write_image`].
 pub(crate) fn write_atomically(
     path: &Path,
-    write: impl FnOnce(&mut BufWriter<&mut File>) -> Result<()>,
+    write: impl FnOnce(&mut PendingFile) -> Result<()>,
 ) -> Result<()> {
-    let folder = path.parent().ok_or_else(|| anyhow!("{}: not a file path", path.display()))?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".").suffix(".partial");
-    // Temporary files are private by default, but finished tiles are ordinary files under the umask.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let attempt = || -> Result<()> {
-        let mut temporary = builder.tempfile_in(folder)?;
-        let mut buffered = BufWriter::new(temporary.as_file_mut());
-        write(&mut buffered)?;
-        buffered.flush()?;
-        drop(buffered);
-        temporary.persist(path)?;
-        Ok(())
+        let mut file = PendingFile::create(path)?;
+        write(&mut file)?;
+        Ok(file.commit()?)
     };
     attempt().with_context(|| format!("cannot write {}", path.display()))
 }

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, TempPath};
 
+/// Writers put out bytes of a few KiB at a time; network file systems want more at once.
+const BUFFER_BYTES: usize = 1 << 20;
+
 /// A file under way: buffered, seekable, and without its final name until [`PendingFile::commit`].
 ///
 /// Dropped without it, the file is deleted.
@@ -29,7 +32,7 @@ impl PendingFile {
         #[cfg(unix)]
         builder.permissions(readable);
         let (file, temporary) = builder.tempfile_in(folder)?.into_parts();
-        Ok(Self { writer: BufWriter::new(file), temporary, path: path.to_owned() })
+        Ok(Self { writer: BufWriter::with_capacity(BUFFER_BYTES, file), temporary, path: path.to_owned() })
     }
 
     /// The final name.

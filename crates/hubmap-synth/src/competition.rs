@@ -3,15 +3,14 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
+use hubmap_files::write_whole;
 use hubmap_io::Polygon;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
-use tempfile::NamedTempFile;
 
 use crate::{FileFormat, SlideSpec, SyntheticSlide, write_slide};
 
@@ -200,27 +199,5 @@ fn write_json(path: &Path, features: impl Iterator<Item = Value>) -> Result<()> 
 
 /// Writes a file that appears under its name only when it is complete.
 fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || -> Result<()> {
-        let folder = path.parent().context("no folder")?;
-        let mut file: NamedTempFile = temporary_in(folder)?;
-        file.write_all(bytes)?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| format!("{}: cannot write", path.display()))
-}
-
-/// A temporary file with the permissions of any new file; those of temporary files are private.
-fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".hubmap-").suffix(".part");
-    #[cfg(unix)]
-    let permissions = {
-        use std::os::unix::fs::PermissionsExt as _;
-        // The process's umask still applies.
-        fs::Permissions::from_mode(0o666)
-    };
-    #[cfg(unix)]
-    builder.permissions(permissions);
-    builder.tempfile_in(folder)
+    write_whole(path, bytes).with_context(|| format!("{}: cannot write", path.display()))
 }

@@ -1,12 +1,12 @@
 //! Writing annotation files.
 
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use hubmap_files::PendingFile;
 use serde_json::{Map, Value, json};
-use tempfile::NamedTempFile;
 
 use super::{Feature, ObjectKind};
 use crate::{Error, Polygon, Result};
@@ -22,12 +22,7 @@ use crate::{Error, Polygon, Result};
 /// The file appears under its name only when it is complete, and an old one stays until then.
 /// A vertex that is not finite is an error that names the feature.
 pub fn write_annotations<'a>(path: &Path, features: impl IntoIterator<Item = &'a Feature>) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let file = temporary_in(folder).map_err(|source| Error::io(path, "create", source))?;
-    let mut out = BufWriter::new(file);
+    let mut out = PendingFile::create(path).map_err(|source| Error::io(path, "create", source))?;
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz")) {
         let mut gzip = GzEncoder::new(&mut out, Compression::default());
         write_collection(path, &mut gzip, features)?;
@@ -35,24 +30,8 @@ pub fn write_annotations<'a>(path: &Path, features: impl IntoIterator<Item = &'a
     } else {
         write_collection(path, &mut out, features)?;
     }
-    let file = out.into_inner().map_err(|error| Error::io(path, "write", error.into_error()))?;
-    file.persist(path).map_err(|error| Error::io(path, "rename", error.error))?;
-    Ok(())
-}
-
-/// A temporary file with the permissions of any new file; those of temporary files are private.
-fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".hubmap-").suffix(".json.part");
-    #[cfg(unix)]
-    let permissions = {
-        use std::os::unix::fs::PermissionsExt as _;
-        // The process's umask still applies.
-        std::fs::Permissions::from_mode(0o666)
-    };
-    #[cfg(unix)]
-    builder.permissions(permissions);
-    builder.tempfile_in(folder)
+    out.flush().map_err(|source| Error::io(path, "write", source))?;
+    out.commit().map_err(|source| Error::io(path, "rename", source))
 }
 
 fn write_collection<'a>(

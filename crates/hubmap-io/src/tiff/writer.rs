@@ -1,11 +1,11 @@
 //! Writing TIFF files from top to bottom in bounded memory.
 
-use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use hubmap_files::PendingFile;
 use ndarray::{Array3, ArrayRef3, ArrayViewMut2, ArrayViewMut3, Axis, s};
 use rayon::prelude::*;
-use tempfile::NamedTempFile;
 
 use super::encode::ChunkEncoder;
 use super::spec::{CLASSIC_LIMIT, Layout, TiffSpec};
@@ -20,7 +20,7 @@ use crate::{Error, Result, Size};
 pub struct TiffWriter {
     path: PathBuf,
     spec: TiffSpec,
-    file: BufWriter<NamedTempFile>,
+    file: PendingFile,
     /// Where the next chunk goes.
     position: u64,
     /// One table per page.
@@ -37,11 +37,7 @@ impl TiffWriter {
     /// Starts a file; `path` is untouched until [`TiffWriter::finish`].
     pub fn create(path: &Path, spec: TiffSpec) -> Result<Self> {
         spec.validate(path)?;
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let file = temporary_in(folder).map_err(|e| Error::io(path, "create", e))?;
+        let file = PendingFile::create(path).map_err(|e| Error::io(path, "create", e))?;
         let Size { width, height } = spec.chunk_size();
         let across = spec.size.width.div_ceil(width) as usize;
         let down = spec.size.height.div_ceil(height) as usize;
@@ -53,7 +49,7 @@ impl TiffWriter {
         let pending_rows = height.min(spec.size.height) as usize;
         let mut writer = Self {
             path: path.to_owned(),
-            file: BufWriter::with_capacity(1 << 20, file),
+            file,
             position: 0,
             tables: vec![table; n_pages],
             pending: Array3::zeros((pending_rows, spec.size.width as usize, spec.bands as usize)),
@@ -164,9 +160,8 @@ impl TiffWriter {
         let write_error = |e| Error::io(&path, "write", e);
         file.seek(SeekFrom::Start(place)).map_err(write_error)?;
         file.write_all(&first_directory.to_le_bytes()[..n_bytes]).map_err(write_error)?;
-        let temporary = file.into_inner().map_err(|e| write_error(e.into_error()))?;
-        temporary.persist(&path).map_err(|e| Error::io(&path, "rename the temporary file to", e.error))?;
-        Ok(())
+        file.flush().map_err(write_error)?;
+        file.commit().map_err(|e| Error::io(&path, "rename the temporary file to", e))
     }
 
     /// Rows of the row of chunks that the next row belongs to.
@@ -252,19 +247,4 @@ pub fn write_mask(
     let mut writer = TiffWriter::create(path, TiffSpec::mask(size, bits))?;
     writer.write_with(|y, rows| fill(y, rows.index_axis_move(Axis(2), 0)))?;
     writer.finish()
-}
-
-/// A temporary file that gets the usual permissions, not the private ones of the system's temporary folder.
-fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".hubmap-").suffix(".tiff.part");
-    #[cfg(unix)]
-    let permissions = {
-        use std::os::unix::fs::PermissionsExt as _;
-        // The process's umask still applies.
-        std::fs::Permissions::from_mode(0o666)
-    };
-    #[cfg(unix)]
-    builder.permissions(permissions);
-    builder.tempfile_in(folder)
 }

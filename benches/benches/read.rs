@@ -1,5 +1,4 @@
 //! Windowed reads of slides: codec by tile size, windows on and off the tile grid, one thread and all.
-#![expect(missing_docs, reason = "criterion's macros make undocumented items")]
 #![expect(clippy::expect_used, reason = "a bench that cannot make its slide has nothing to measure")]
 
 use std::path::Path;
@@ -67,7 +66,7 @@ fn read(criterion: &mut Criterion) {
                     let id = BenchmarkId::new(format!("{codec_name}/{layout_name}/{place}"), pool_name);
                     group.bench_function(id, |bencher| {
                         bencher.iter(|| {
-                            pool.install(|| slide.read_into(window, out.view_mut())).expect("pixels")
+                            pool.install(|| slide.read_into(window, out.view_mut())).expect("pixels");
                         });
                     });
                 }

@@ -9,7 +9,11 @@ use std::process::Command;
 use ndarray::{Array, Dimension};
 use ndarray_npy::{ReadNpyExt, ReadableElement};
 
-/// Absolute path of a file or folder under `tests/fixtures`, which must exist.
+/// Absolute path of a file or folder under `tests/fixtures`.
+///
+/// # Panics
+///
+/// It does not exist.
 pub fn fixture(relative: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(relative);
     assert!(path.exists(), "fixture {} is missing", path.display());
@@ -17,6 +21,10 @@ pub fn fixture(relative: &str) -> PathBuf {
 }
 
 /// A `.npy` fixture.
+///
+/// # Panics
+///
+/// It is missing, or not an array of this type and number of axes.
 pub fn npy<T: ReadableElement, D: Dimension>(relative: &str) -> Array<T, D> {
     let path = fixture(relative);
     let file = File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -24,6 +32,10 @@ pub fn npy<T: ReadableElement, D: Dimension>(relative: &str) -> Array<T, D> {
 }
 
 /// A `.json` fixture.
+///
+/// # Panics
+///
+/// It is missing or not JSON.
 pub fn json(relative: &str) -> serde_json::Value {
     let path = fixture(relative);
     let text = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

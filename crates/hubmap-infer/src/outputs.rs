@@ -3,7 +3,7 @@
 mod npy;
 mod objects_file;
 mod overlay;
-mod pending_file;
+pub(crate) mod pending_file;
 mod rle_table;
 
 use std::path::{Path, PathBuf};
@@ -157,21 +157,21 @@ impl SlidePrediction {
         let path = |kind| plan.path(kind, id, threshold);
         if plan.wants(OutputKind::Mask) {
             pending
-                .push(PendingFile::write_at(&path(OutputKind::Mask), |path| write_mask_tiff(path, &mask))?);
+                .push(pending_file::write_at(&path(OutputKind::Mask), |path| write_mask_tiff(path, &mask))?);
         }
         if plan.wants(OutputKind::Geojson) {
             let features = object_features(&mask, &objects, slide.microns_per_px())?;
-            pending.push(PendingFile::write_at(&path(OutputKind::Geojson), |path| {
+            pending.push(pending_file::write_at(&path(OutputKind::Geojson), |path| {
                 Ok(hubmap_io::write_annotations(path, &features)?)
             })?);
         }
         if plan.wants(OutputKind::Overlay) {
-            pending.push(PendingFile::write(&path(OutputKind::Overlay), |writer| {
+            pending.push(pending_file::write(&path(OutputKind::Overlay), |writer| {
                 write_overlay(slide, &mask, OVERLAY_MAX_SIDE, writer)
             })?);
         }
         let paths = pending.iter().map(|file| file.path().to_owned()).collect();
-        pending.into_iter().try_for_each(PendingFile::commit)?;
+        pending.into_iter().try_for_each(pending_file::commit)?;
         Ok(paths)
     }
 }

@@ -8,7 +8,7 @@ use hubmap_io::Rle;
 use serde::Serialize;
 
 use crate::config::PredictConfig;
-use crate::outputs::{OutputKind, OutputPlan, PendingFile, SlideInput, SlideSink, write_submission};
+use crate::outputs::{OutputKind, OutputPlan, SlideInput, SlideSink, pending_file, write_submission};
 use crate::predictor::{Predictor, StageSeconds};
 use crate::progress::{Interrupted, Progress};
 
@@ -152,6 +152,6 @@ fn predict_slide(
 }
 
 fn write_summary(path: &Path, summary: &Summary) -> Result<()> {
-    let pending = PendingFile::write(path, |out| Ok(serde_json::to_writer_pretty(out, summary)?))?;
-    pending.commit()
+    let file = pending_file::write(path, |out| Ok(serde_json::to_writer_pretty(out, summary)?))?;
+    pending_file::commit(file)
 }

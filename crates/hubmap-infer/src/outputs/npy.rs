@@ -1,16 +1,17 @@
 //! `NumPy` files of half-precision maps, `[1, height, width]`, written and read by rows.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+use hubmap_files::PendingFile;
 use hubmap_io::Size;
 use ndarray::{Array2, ArrayRef2};
 
-use super::pending_file::PendingFile;
+use super::pending_file;
 use crate::predictor::RowSink;
 
 /// Start of every `NumPy` file of format 1.0.
@@ -21,9 +22,7 @@ const ALIGNMENT: usize = 64;
 /// Writes a float16 `[1, height, width]` file as rows come.
 #[derive(Debug)]
 pub struct NpyWriter {
-    pending: PendingFile,
-    writer: BufWriter<File>,
-    path: PathBuf,
+    file: PendingFile,
     size: Size,
     next_row: u32,
 }
@@ -32,9 +31,9 @@ impl NpyWriter {
     /// Starts a file of a map of this size; it appears at `path` once [finished](NpyWriter::finish) and
     /// committed.
     pub fn create(path: &Path, size: Size) -> Result<Self> {
-        let (pending, mut writer) = PendingFile::create(path)?;
-        writer.write_all(&header(size)).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { pending, writer, path: path.to_owned(), size, next_row: 0 })
+        let mut file = pending_file::create(path)?;
+        file.write_all(&header(size)).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self { file, size, next_row: 0 })
     }
 
     /// Ends the file; an error if rows are missing.
@@ -42,12 +41,12 @@ impl NpyWriter {
         ensure!(
             self.next_row == self.size.height,
             "{}: only {} of {} rows were written",
-            self.path.display(),
+            self.file.path().display(),
             self.next_row,
             self.size.height
         );
-        self.writer.flush().with_context(|| format!("cannot write {}", self.path.display()))?;
-        Ok(self.pending)
+        self.file.flush().with_context(|| format!("cannot write {}", self.file.path().display()))?;
+        Ok(self.file)
     }
 }
 
@@ -56,7 +55,7 @@ impl RowSink for NpyWriter {
         ensure!(
             y0 == self.next_row && probabilities.ncols() == self.size.width as usize,
             "{}: rows of {} px from row {y0} do not continue a map of {} at row {}",
-            self.path.display(),
+            self.file.path().display(),
             probabilities.ncols(),
             self.size,
             self.next_row
@@ -70,7 +69,9 @@ impl RowSink for NpyWriter {
                 }
                 None => bytes.extend(row.iter().flat_map(|value| value.to_le_bytes())),
             }
-            self.writer.write_all(&bytes).with_context(|| format!("cannot write {}", self.path.display()))?;
+            self.file
+                .write_all(&bytes)
+                .with_context(|| format!("cannot write {}", self.file.path().display()))?;
         }
         self.next_row += probabilities.nrows() as u32;
         Ok(())

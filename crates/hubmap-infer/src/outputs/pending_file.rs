@@ -1,63 +1,35 @@
-//! Files that appear complete or not at all.
+//! Finished files that wait beside their final place until all of a slide's are finished.
 
-use std::fs::File;
-use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::path::Path;
 
 use anyhow::{Context, Result};
-use tempfile::TempPath;
+pub use hubmap_files::PendingFile;
 
-/// A finished temporary file that waits beside its final place; dropped without
-/// [`commit`](PendingFile::commit) it is deleted.
-#[derive(Debug)]
-pub struct PendingFile {
-    temporary: TempPath,
-    path: PathBuf,
+/// An empty file in the folder of `path`, which is created if needed.
+pub(super) fn create(path: &Path) -> Result<PendingFile> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create folder {}", folder.display()))?;
+    PendingFile::create(path).with_context(|| format!("cannot create a file in {}", folder.display()))
 }
 
-impl PendingFile {
-    /// An empty temporary file in the folder of `path`, which is created if needed, and a writer into it.
-    pub fn create(path: &Path) -> Result<(Self, BufWriter<File>)> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot create folder {}", folder.display()))?;
-        let mut builder = tempfile::Builder::new();
-        let suffix = path.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
-        builder.prefix(".unfinished-").suffix(suffix.as_deref().unwrap_or_default());
-        // The default is a private file, which the rename would keep.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let (file, temporary) = builder
-            .tempfile_in(folder)
-            .with_context(|| format!("cannot create a file in {}", folder.display()))?
-            .into_parts();
-        Ok((Self { temporary, path: path.to_owned() }, BufWriter::new(file)))
-    }
+/// A file whose bytes `write` produces; they are all written when this returns.
+pub(crate) fn write(path: &Path, write: impl FnOnce(&mut PendingFile) -> Result<()>) -> Result<PendingFile> {
+    let mut file = create(path)?;
+    let written = write(&mut file).and_then(|()| Ok(file.flush()?));
+    written.with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(file)
+}
 
-    /// A file whose bytes `write` produces.
-    pub fn write(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<Self> {
-        let (pending, mut writer) = Self::create(path)?;
-        let written = write(&mut writer)
-            .and_then(|()| writer.into_inner().map_err(|e| anyhow::Error::from(e.into_error())).map(drop));
-        written.with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(pending)
-    }
+/// A file that `write` creates itself at the temporary path that it is given.
+pub(super) fn write_at(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<PendingFile> {
+    let file = create(path)?;
+    write(file.temporary_path()).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(file)
+}
 
-    /// A file that `write` creates itself at the temporary path that it is given.
-    pub fn write_at(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
-        let (pending, _) = Self::create(path)?;
-        write(&pending.temporary).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(pending)
-    }
-
-    /// The final place.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Moves the file to its final place, over what was there.
-    pub fn commit(self) -> Result<()> {
-        let Self { temporary, path } = self;
-        temporary.persist(&path).with_context(|| format!("cannot move a finished file to {}", path.display()))
-    }
+/// Moves a file to its final place, over what was there.
+pub(crate) fn commit(file: PendingFile) -> Result<()> {
+    let path = file.path().to_owned();
+    file.commit().with_context(|| format!("cannot move a finished file to {}", path.display()))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use hubmap_io::Rle;
 
-use super::pending_file::PendingFile;
+use super::pending_file;
 
 /// Encodings by slide id.
 pub type RleTable = BTreeMap<String, Rle>;
@@ -48,7 +48,7 @@ pub fn write_submission(path: &Path, rows: &[(String, Rle)], order: &[String]) -
     let place = |id: &str| order.iter().position(|ordered| ordered == id).unwrap_or(order.len());
     let mut sorted: Vec<_> = rows.iter().collect();
     sorted.sort_by_key(|(id, _)| place(id));
-    let pending = PendingFile::write(path, |out| {
+    let file = pending_file::write(path, |out| {
         let mut writer = csv::Writer::from_writer(out);
         writer.write_record(["id", "predicted"])?;
         for (id, rle) in sorted {
@@ -57,7 +57,7 @@ pub fn write_submission(path: &Path, rows: &[(String, Rle)], order: &[String]) -
         writer.flush()?;
         Ok(())
     })?;
-    pending.commit()
+    pending_file::commit(file)
 }
 
 fn column(headers: &csv::StringRecord, names: &[&str]) -> Result<usize> {

@@ -9,3 +9,6 @@ mod models;
 
 /// Losses, schedule, optimiser, averaging and training steps against PyTorch.
 mod train;
+
+/// The executables one after the other.
+mod chain;

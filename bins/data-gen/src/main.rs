@@ -9,6 +9,8 @@ use hubmap_data::config::DataGenConfig;
 use hubmap_data::cuts;
 
 /// Cut the training slides of a competition folder into tiles, and split the tiles into folds.
+///
+/// Example: hubmap-data-gen --input HUBMAP --output input
 #[derive(Parser)]
 #[command(name = "hubmap-data-gen", version)]
 struct Args {

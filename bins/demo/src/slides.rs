@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use hubmap_cli::{Outcome, Progress};
+use hubmap_cli::{Outcome, Progress, UsageError};
 use hubmap_io::Size;
 use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec, write_competition};
 use serde_json::json;
@@ -51,7 +51,7 @@ fn parse_size(text: &str) -> Result<Size, String> {
 pub(crate) fn make(args: &SlidesArgs, progress: &Progress) -> Result<Outcome> {
     let formats = match args.layout.as_str() {
         "all" => FileFormat::all(),
-        one => vec![FileFormat::from_str(one).context("--layout")?],
+        one => vec![FileFormat::from_str(one).context("--layout").map_err(UsageError::mark)?],
     };
     let spec = CompetitionSpec {
         n_train: args.count,

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 use hubmap_cli::{CommonArgs, Config, DataGenBars, InferBars, Outcome, Progress, TrainBars};
 use hubmap_data::cuts;
 use hubmap_infer::{
-    ArchitectureFlags, ModelFolder, OutputKind, OutputPlan, Predictor, Unpredicted, evaluate, find_slides,
-    id_order, predict_slides,
+    ArchitectureFlags, ModelFolder, OutputKind, OutputPlan, Unpredicted, evaluate, find_slides, id_order,
+    predict_slides,
 };
 use hubmap_io::Size;
 use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec};
@@ -72,11 +72,7 @@ pub(crate) fn walk(out: &Path, seed: u64, common: &CommonArgs, progress: &Progre
 
     progress.note("4/5 predicting the unseen slide, 2 folds and 8 views (hubmap-infer)");
     let folder = ModelFolder::open(report.run.path(), ArchitectureFlags::default())?;
-    let predictor = Predictor::new(
-        folder.load(&device)?.into_iter().map(|network| Box::new(network) as _).collect(),
-        folder.normalization,
-        folder.predict_config(&toml::Table::new())?,
-    )?;
+    let predictor = folder.predictor(config.section("infer")?, &device)?;
     let plan = OutputPlan {
         folder: out.join("results"),
         kinds: OutputKind::ALL.to_vec(),

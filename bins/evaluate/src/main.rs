@@ -10,7 +10,7 @@ use hubmap_infer::{Unpredicted, evaluate};
 
 /// Dice of predicted masks, slide by slide, and its mean.
 ///
-/// Example: hubmap-evaluate --pred results/submission__0.5.csv --truth train.csv --slides HUBMAP/train
+/// Example: hubmap-evaluate --pred results --truth train.csv --slides HUBMAP/train
 #[derive(Parser)]
 #[command(name = "hubmap-evaluate", version)]
 struct Args {

@@ -10,7 +10,7 @@ use hubmap_models::{Attention, DecoderKind, EncoderKind};
 
 /// Find glomeruli in whole slides: masks, outlines for QuPath, pictures and a submission table.
 ///
-/// Example: hubmap-infer --model output/2026_11_23_18_40_00 --slides HUBMAP/test --out results
+/// Example: hubmap-infer --model output/RUN --slides HUBMAP/test --out results
 #[derive(Parser)]
 #[command(name = "hubmap-infer", version)]
 pub(crate) struct Args {

@@ -1,0 +1,62 @@
+//! What a user sees who gets something wrong: one clear sentence, an exit code, and no half-written files.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::path::Path;
+
+use hubmap_io::Size;
+use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec, write_competition};
+use hubmap_test_support::{Ran, files_under, run};
+
+fn data_gen(input: &Path, output: &Path, more: &[&str]) -> Ran {
+    let (input, output) = (input.display().to_string(), output.display().to_string());
+    let mut args = vec!["--input", &input, "--output", &output];
+    args.extend(["--set", "data_gen.tile_px=64", "--set", "data_gen.folds=drawn"]);
+    args.extend(["--set", "data_gen.n_drawn_folds=2"]);
+    args.extend(more);
+    run(env!("CARGO_BIN_EXE_hubmap-data-gen"), args)
+}
+
+fn competition(folder: &Path) {
+    let slide = SlideSpec { scale: 0.3, ..SlideSpec::new(Size::new(600, 500), 3) };
+    let formats = vec![FileFormat::default()];
+    write_competition(folder, &CompetitionSpec { n_train: 2, n_test: 0, slide, formats }, &|_, _| {})
+        .unwrap();
+}
+
+#[test]
+fn wrong_and_empty_folders_are_named() {
+    let place = tempfile::tempdir().unwrap();
+    let output = place.path().join("input");
+    data_gen(&place.path().join("nowhere"), &output, &[]).assert_error(1, &["nowhere"]);
+    std::fs::create_dir(place.path().join("empty")).unwrap();
+    data_gen(&place.path().join("empty"), &output, &[]).assert_error(1, &["empty"]);
+    assert!(files_under(&output).is_empty());
+}
+
+#[test]
+fn a_truncated_slide_is_reported_and_leaves_no_splits() {
+    let place = tempfile::tempdir().unwrap();
+    let (input, output) = (place.path().join("HUBMAP"), place.path().join("input"));
+    competition(&input);
+    let slide = std::fs::read_dir(input.join("train"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|e| e == "tiff"))
+        .unwrap();
+    let bytes = std::fs::read(&slide).unwrap();
+    std::fs::write(&slide, &bytes[..bytes.len() / 2]).unwrap();
+    let ran = data_gen(&input, &output, &["--json"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    let name = slide.file_name().unwrap().to_str().unwrap();
+    assert!(ran.stderr.contains(name), "{ran:?}");
+    let summary: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(summary["failures"].as_array().map(Vec::len), Some(1));
+    assert!(!files_under(&output).iter().any(|f| f.starts_with("SPLITS")), "splits would lack a slide");
+}
+
+#[test]
+fn a_misspelt_key_names_the_right_one() {
+    let place = tempfile::tempdir().unwrap();
+    let ran = data_gen(place.path(), &place.path().join("out"), &["--set", "data_gen.tile=64"]);
+    ran.assert_error(2, &["data_gen.tile", "data_gen.tile_px"]);
+}

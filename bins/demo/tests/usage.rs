@@ -1,0 +1,41 @@
+//! Folders of synthetic slides, and what a user sees who gets something wrong.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use hubmap_test_support::{files_under, run};
+
+#[test]
+fn slides_are_laid_out_as_the_competitions() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("HUBMAP").display().to_string();
+    let args = ["slides", "--out", &out, "--count", "2", "--size", "320x256", "--layout", "pages-lzw"];
+    let ran = run(env!("CARGO_BIN_EXE_hubmap-demo"), args);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(
+        files_under(&place.path().join("HUBMAP")),
+        [
+            "HuBMAP-20-dataset_information.csv",
+            "sample_submission.csv",
+            "test/2ec3f1bb9-anatomical-structure.json",
+            "test/2ec3f1bb9.tiff",
+            "train.csv",
+            "train/0486052bb-anatomical-structure.json",
+            "train/0486052bb.json",
+            "train/0486052bb.tiff",
+            "train/e79de561c-anatomical-structure.json",
+            "train/e79de561c.json",
+            "train/e79de561c.tiff",
+            "truth.csv",
+        ]
+    );
+}
+
+#[test]
+fn wrong_sizes_and_layouts_are_named() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("HUBMAP").display().to_string();
+    let ran = run(env!("CARGO_BIN_EXE_hubmap-demo"), ["slides", "--out", &out, "--size", "320"]);
+    assert!(ran.code == 2 && ran.stderr.contains("4096x4096"), "{ran:?}");
+    let ran = run(env!("CARGO_BIN_EXE_hubmap-demo"), ["slides", "--out", &out, "--layout", "round"]);
+    ran.assert_error(2, &["--layout", "round", "tiled"]);
+    assert!(files_under(place.path()).is_empty());
+}

@@ -1,7 +1,7 @@
 //! Real slides through the executables. `HUBMAP_CORPUS=<folder>` says where they are; without it the tests fail.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-mod chain;
+mod outputs;
 
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ fn an_aperio_slide_goes_all_the_way() {
         "infer.context=64".as_ref(),
         "--json".as_ref(),
     ];
-    let ran = run(chain::executable("hubmap-infer"), args);
+    let ran = run(outputs::executable("hubmap-infer"), args);
     assert_eq!(ran.code, 0, "{ran:?}");
     let summary: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     let slide = &summary["slides"][0];
@@ -41,7 +41,7 @@ fn an_aperio_slide_goes_all_the_way() {
     assert!((microns - 0.499).abs() < 1e-3, "{microns}");
 
     let id = "test-suite__images__CMU-1-Small-Region";
-    chain::check_outputs_agree(place.path(), id, 0.5);
-    let n_objects = chain::check_geojson(&place.path().join(format!("predicts/objects/{id}.geojson")));
+    outputs::check_outputs_agree(place.path(), id, 0.5);
+    let n_objects = outputs::check_geojson(&place.path().join(format!("predicts/objects/{id}.geojson")));
     assert_eq!(n_objects as u64, slide["objects"].as_u64().unwrap());
 }

@@ -32,12 +32,12 @@ fn from_tensor(tensor: Tensor<4>) -> Array4<f32> {
 }
 
 /// The network with the formula's weights, through a file.
-fn from_recipe(name: &str, config: &SegModelConfig) -> SegModel {
+fn from_recipe(name: &str, config: SegModelConfig) -> SegModel {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("weights.safetensors");
     recipe::write(&path, &recipe::tensors(name));
-    assert_eq!(guess_config(&path).unwrap(), *config);
-    load_weights(config.init(&Device::flex()), config, &path).unwrap()
+    assert_eq!(guess_config(&path).unwrap(), config);
+    load_weights(config.init(&Device::flex()), &config, &path).unwrap()
 }
 
 /// Logits for inputs a and b differ from PyTorch's by at most `1e-4` of the logits' range.
@@ -56,13 +56,13 @@ fn check_logits(name: &str, model: &SegModel) {
 
 #[test]
 fn tiny_unet_matches_pytorch() {
-    check_logits("tiny_unet_regnety_002", &from_recipe("tiny_unet_regnety_002", &UNET));
+    check_logits("tiny_unet_regnety_002", &from_recipe("tiny_unet_regnety_002", UNET));
 }
 
 #[test]
 fn tiny_unetplusplus_with_scse_matches_pytorch() {
     let name = "tiny_unetpp_regnety_002_scse";
-    check_logits(name, &from_recipe(name, &UNETPP));
+    check_logits(name, &from_recipe(name, UNETPP));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn trained_f16_unet_matches_pytorch() {
 fn saved_weights_load_again_bit_for_bit() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("saved.safetensors");
-    let model = from_recipe("tiny_unet_regnety_002", &UNET);
+    let model = from_recipe("tiny_unet_regnety_002", UNET);
     save_weights(&model, &UNET, &path).unwrap();
 
     let bytes = std::fs::read(&path).unwrap();

@@ -1,5 +1,5 @@
 //! Tests that cross crates. One binary, so that Burn is linked once.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 /// Weights from a formula, the same bit for bit as the Python side made them.
 mod recipe;
@@ -9,6 +9,9 @@ mod models;
 
 /// Losses, schedule, optimiser, averaging and training steps against PyTorch.
 mod train;
+
+/// The executables, and what their outputs must fulfil.
+mod outputs;
 
 /// The executables one after the other.
 mod chain;

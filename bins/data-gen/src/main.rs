@@ -9,10 +9,12 @@ use hubmap_data::config::DataGenConfig;
 use hubmap_data::cuts;
 
 /// Cut the training slides of a competition folder into tiles, and split the tiles into folds.
-///
-/// Example: hubmap-data-gen --input HUBMAP --output input
 #[derive(Parser)]
-#[command(name = "hubmap-data-gen", version)]
+#[command(
+    name = "hubmap-data-gen",
+    version,
+    after_help = "Example:\n  hubmap-data-gen --input HUBMAP --output input"
+)]
 struct Args {
     /// Folder with train/ and train.csv
     #[arg(long, value_name = "HUBMAP_DIR")]

@@ -1,5 +1,4 @@
 //! Folders of synthetic slides, and what a user sees who gets something wrong.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use hubmap_test_support::{files_under, run};
 

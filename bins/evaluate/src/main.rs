@@ -9,10 +9,12 @@ use hubmap_cli::{CommonArgs, Outcome, print_line};
 use hubmap_infer::{Unpredicted, evaluate};
 
 /// Dice of predicted masks, slide by slide, and its mean.
-///
-/// Example: hubmap-evaluate --pred results --truth train.csv --slides HUBMAP/train
 #[derive(Parser)]
-#[command(name = "hubmap-evaluate", version)]
+#[command(
+    name = "hubmap-evaluate",
+    version,
+    after_help = "Example:\n  hubmap-evaluate --pred results/submission__0.5.csv --truth train.csv --slides HUBMAP/train"
+)]
 struct Args {
     #[command(flatten)]
     common: CommonArgs,

@@ -9,10 +9,12 @@ use hubmap_infer::{CONFIG_FILE, Merge, OutputKind, PredictConfig, Tta};
 use hubmap_models::{Attention, DecoderKind, EncoderKind};
 
 /// Find glomeruli in whole slides: masks, outlines for QuPath, pictures and a submission table.
-///
-/// Example: hubmap-infer --model output/RUN --slides HUBMAP/test --out results
 #[derive(Parser)]
-#[command(name = "hubmap-infer", version)]
+#[command(
+    name = "hubmap-infer",
+    version,
+    after_help = "Example:\n  hubmap-infer --model output/2026_11_23_18_40_00 --slides HUBMAP/test --out results"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) common: CommonArgs,

@@ -8,10 +8,12 @@ use hubmap_cli::{CommonArgs, Config, Outcome, TrainBars, UsageError, print_line}
 use hubmap_train::{RunSettings, train_run};
 
 /// Train the folds of the config one after the other; prints the run folder, which inference takes.
-///
-/// Example: hubmap-train --config configs/cpu.toml --set data.splits_dir=input/SPLITS --fold 0
 #[derive(Parser)]
-#[command(name = "hubmap-train", version)]
+#[command(
+    name = "hubmap-train",
+    version,
+    after_help = "Example:\n  hubmap-train --config configs/cpu.toml --set data.splits_dir=input/SPLITS --fold 0"
+)]
 struct Args {
     /// Train only this fold, by its position in data.folds, from 0
     #[arg(long, value_name = "I")]

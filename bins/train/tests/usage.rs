@@ -1,5 +1,4 @@
 //! What a user sees who gets something wrong: one clear sentence, an exit code, and no run folder.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use hubmap_test_support::{Ran, files_under, run};
 use tempfile::TempDir;

@@ -104,19 +104,18 @@ impl Observer for TrainBars<'_> {
     fn epoch(&self, report: &EpochReport<'_>) {
         let (name, n_epochs) = self.fold_under_way();
         let row = report.row;
-        let mut line = format!(
-            "fold {name} epoch {}/{n_epochs}: rate {:.2e}, loss {:.4}, train dice {:.4}",
+        let valid = match (row.valid_dice, row.valid_dice_ema) {
+            (Some(raw), Some(ema)) => format!(", valid dice {raw:.4} raw, {ema:.4} EMA"),
+            _ => String::new(),
+        };
+        let saved = if report.checkpoint.is_some() { ", best so far: saved" } else { "" };
+        let line = format!(
+            "fold {name} epoch {}/{n_epochs}: rate {:.2e}, loss {:.4}, train dice {:.4}{valid}{saved}",
             row.epoch + 1,
             row.rate,
             row.train_loss,
             row.train_dice
         );
-        if let (Some(raw), Some(ema)) = (row.valid_dice, row.valid_dice_ema) {
-            line.push_str(&format!(", valid dice {raw:.4} raw, {ema:.4} EMA"));
-        }
-        if report.checkpoint.is_some() {
-            line.push_str(", best so far: saved");
-        }
         self.current.progress.note(&line);
     }
 }

@@ -66,7 +66,7 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(200));
         }
         let lines = (self.mode == Mode::Lines).then(|| Mutex::new(Instant::now()));
-        Bar { bar, unit: unit.to_owned(), lines, started: Instant::now() }
+        Bar { inner: bar, unit: unit.to_owned(), lines, started: Instant::now() }
     }
 
     pub(crate) const fn bars(&self) -> &MultiProgress {
@@ -77,7 +77,7 @@ impl Progress {
 /// One step under way. Shared by threads.
 #[derive(Debug)]
 pub struct Bar {
-    bar: ProgressBar,
+    inner: ProgressBar,
     unit: String,
     /// Time of the last plain line, where lines take the place of bars.
     lines: Option<Mutex<Instant>>,
@@ -87,24 +87,24 @@ pub struct Bar {
 impl Bar {
     /// `n` more items are done.
     pub fn inc(&self, n: u64) {
-        self.bar.inc(n);
+        self.inner.inc(n);
         self.maybe_line();
     }
 
     /// `n` items in all are done.
     pub fn set(&self, n: u64) {
-        self.bar.set_position(n);
+        self.inner.set_position(n);
         self.maybe_line();
     }
 
     /// `n` items in all there are, where that shows late.
     pub fn set_total(&self, n: u64) {
-        self.bar.set_length(n);
+        self.inner.set_length(n);
     }
 
     /// A few words at the end of the bar, such as the current loss.
     pub fn message(&self, text: &str) {
-        self.bar.set_message(text.to_owned());
+        self.inner.set_message(text.to_owned());
     }
 
     fn maybe_line(&self) {
@@ -117,22 +117,15 @@ impl Bar {
     }
 
     fn write_line(&self) {
-        let done = self.bar.position();
+        let done = self.inner.position();
         let seconds = self.started.elapsed().as_secs_f64();
         let rate = done as f64 / seconds.max(1e-3);
-        let total = self.bar.length().unwrap_or(done);
+        let total = self.inner.length().unwrap_or(done);
         let left = total.saturating_sub(done) as f64 / rate.max(1e-9);
-        let mut line =
-            format!("{}: {done}/{total} {} ({rate:.1}/s, {seconds:.0} s", self.bar.prefix(), self.unit);
-        if done < total && done > 0 {
-            line.push_str(&format!(", {left:.0} s left"));
-        }
-        line.push(')');
-        let message = self.bar.message();
-        if !message.is_empty() {
-            line.push(' ');
-            line.push_str(&message);
-        }
+        let left = if done < total && done > 0 { format!(", {left:.0} s left") } else { String::new() };
+        let (label, unit, message) = (self.inner.prefix(), &self.unit, self.inner.message());
+        let line = format!("{label}: {done}/{total} {unit} ({rate:.1}/s, {seconds:.0} s{left}) {message}");
+        let line = line.trim_end();
         let _stderr_closed = writeln!(std::io::stderr().lock(), "{line}");
     }
 }
@@ -142,6 +135,6 @@ impl Drop for Bar {
         if self.lines.is_some() {
             self.write_line();
         }
-        self.bar.finish_and_clear();
+        self.inner.finish_and_clear();
     }
 }

@@ -4,36 +4,6 @@ use std::cmp::Ordering;
 
 use hubmap_io::Rle;
 
-/// Keeps the quotient defined when both sides are empty (spec section 5).
-const EPSILON: f64 = 1e-6;
-
-/// The sums behind the hard Dice of thresholded probabilities against a target that may be soft.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct DiceSums {
-    /// Sum of the target over positive pixels.
-    pub intersection: f64,
-    /// Number of positive pixels.
-    pub predicted: f64,
-    /// Sum of the target.
-    pub target: f64,
-}
-
-impl DiceSums {
-    /// Adds one pixel, positive if its probability is strictly greater than the threshold.
-    pub fn add(&mut self, probability: f64, target: f64, threshold: f64) {
-        self.target += target;
-        if probability > threshold {
-            self.predicted += 1.0;
-            self.intersection += target;
-        }
-    }
-
-    /// `(2 Σpt + ε) / (Σp + Σt + ε)`: 1 when both are empty.
-    pub fn dice(&self) -> f64 {
-        (2.0 * self.intersection + EPSILON) / (self.predicted + self.target + EPSILON)
-    }
-}
-
 /// Number of pixels that are set in both of two masks of the same image.
 pub fn intersection(a: &Rle, b: &Rle) -> u64 {
     let (mut a_runs, mut b_runs) = (a.runs().iter().peekable(), b.runs().iter().peekable());

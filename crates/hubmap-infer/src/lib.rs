@@ -18,7 +18,7 @@ mod upsample;
 
 pub use blocks::{Block, BlockGrid};
 pub use config::{Merge, PredictConfig};
-pub use dice::{DiceSums, intersection, set_dice};
+pub use dice::{intersection, set_dice};
 pub use evaluate::{Evaluation, SlideScore, Unpredicted, evaluate};
 pub use model_folder::{ArchitectureFlags, CONFIG_FILE, Checkpoint, ModelFolder};
 pub use network::Network;

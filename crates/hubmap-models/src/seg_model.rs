@@ -60,7 +60,7 @@ impl SegModelConfig {
         self.draw(device)
     }
 
-    fn draw(&self, device: &Device) -> SegModel {
+    fn draw(self, device: &Device) -> SegModel {
         let spec = regnet_spec(self.encoder);
         let head = Conv2dConfig::new([DECODER_CHANNELS[4], 1], [3, 3])
             .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))

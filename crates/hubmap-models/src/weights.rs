@@ -108,7 +108,7 @@ fn list<T: std::fmt::Display>(what: &str, items: &[T]) -> String {
 /// without the `module.` prefix of data-parallel training. `num_batches_tracked` is ignored.
 pub fn load_weights(model: SegModel, config: &SegModelConfig, path: &Path) -> Result<SegModel, WeightsError> {
     let mut tensors = read_canonical(path)?;
-    let mut collect = CollectShapes { names: PathNames::new(config), shapes: BTreeMap::new() };
+    let mut collect = CollectShapes { names: PathNames::new(*config), shapes: BTreeMap::new() };
     model.visit(&mut collect);
 
     let mut missing = Vec::new();
@@ -130,7 +130,7 @@ pub fn load_weights(model: SegModel, config: &SegModelConfig, path: &Path) -> Re
         let (path, network) = (path.to_owned(), config.to_string());
         return Err(WeightsError::Mismatch { path, network, missing, unexpected, misshapen });
     }
-    let mut fill = FillParams { names: PathNames::new(config), tensors: &mut tensors };
+    let mut fill = FillParams { names: PathNames::new(*config), tensors: &mut tensors };
     Ok(model.map(&mut fill))
 }
 
@@ -139,7 +139,7 @@ pub fn load_weights(model: SegModel, config: &SegModelConfig, path: &Path) -> Re
 /// Give a model on a device without autodiff (`model.valid()`): only then are the running statistics
 /// up to date. PyTorch loads the file with `strict=True`.
 pub fn save_weights(model: &SegModel, config: &SegModelConfig, path: &Path) -> Result<(), WeightsError> {
-    let mut collect = CollectValues { names: PathNames::new(config), tensors: BTreeMap::new() };
+    let mut collect = CollectValues { names: PathNames::new(*config), tensors: BTreeMap::new() };
     model.visit(&mut collect);
     write_safetensors(path, &collect.tensors)
 }
@@ -150,10 +150,15 @@ pub fn guess_config(path: &Path) -> Result<SegModelConfig, WeightsError> {
     let unknown =
         |problem: &str| WeightsError::UnknownNetwork { path: path.to_owned(), problem: problem.into() };
     let shape = |name: &str| tensors.get(name).map(|t| t.shape.as_slice());
+    let has_block = |stage: usize, block: usize| {
+        shape(&format!("encoder.model.s{stage}.b{block}.conv1.conv.weight")).is_some()
+    };
     let n_blocks = |stage: usize| {
-        (1..)
-            .take_while(|b| shape(&format!("encoder.model.s{stage}.b{b}.conv1.conv.weight")).is_some())
-            .count()
+        let mut n = 0;
+        while has_block(stage, n + 1) {
+            n += 1;
+        }
+        n
     };
     let depths = [n_blocks(1), n_blocks(2), n_blocks(3), n_blocks(4)];
     let width = |stage: usize| {

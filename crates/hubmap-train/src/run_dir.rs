@@ -104,15 +104,14 @@ impl RunDir {
     pub fn write_history(&self, fold_idx: usize, rows: &[HistoryRow]) -> Result<()> {
         let dir = self.fold_dir(fold_idx);
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        let mut text = "epoch,rate,train_loss,train_dice,valid_dice,valid_dice_ema,seconds\n".to_owned();
         let optional = |value: Option<f64>| value.map_or_else(String::new, |v| format!("{v:.6}"));
-        for row in rows {
+        let lines = rows.iter().map(|row| {
             let (valid, ema) = (optional(row.valid_dice), optional(row.valid_dice_ema));
             let HistoryRow { epoch, rate, train_loss, train_dice, seconds, .. } = row;
-            text.push_str(&format!(
-                "{epoch},{rate:.8},{train_loss:.6},{train_dice:.6},{valid},{ema},{seconds:.1}\n"
-            ));
-        }
+            format!("{epoch},{rate:.8},{train_loss:.6},{train_dice:.6},{valid},{ema},{seconds:.1}\n")
+        });
+        let header = "epoch,rate,train_loss,train_dice,valid_dice,valid_dice_ema,seconds\n".to_owned();
+        let text: String = std::iter::once(header).chain(lines).collect();
         write_file(&dir.join("history.csv"), text.as_bytes())
     }
 

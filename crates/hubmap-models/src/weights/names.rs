@@ -10,7 +10,7 @@ pub(super) struct PathNames {
 }
 
 impl PathNames {
-    pub(super) fn new(config: &SegModelConfig) -> Self {
+    pub(super) fn new(config: SegModelConfig) -> Self {
         Self { path: Vec::new(), decoder: config.decoder }
     }
 

@@ -16,8 +16,6 @@ use hubmap_infer::{Unpredicted, evaluate};
     after_help = "Example:\n  hubmap-evaluate --pred results/submission__0.5.csv --truth train.csv --slides HUBMAP/train"
 )]
 struct Args {
-    #[command(flatten)]
-    common: CommonArgs,
     /// Submission table, folder of mask TIFFs, or output folder of hubmap-infer
     #[arg(long, value_name = "CSV|DIR")]
     pred: PathBuf,
@@ -30,6 +28,9 @@ struct Args {
     /// Score the predicted slides only, where the truth has more
     #[arg(long)]
     only_predicted: bool,
+
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 impl Args {

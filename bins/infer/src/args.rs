@@ -16,8 +16,6 @@ use hubmap_models::{Attention, DecoderKind, EncoderKind};
     after_help = "Example:\n  hubmap-infer --model output/2026_11_23_18_40_00 --slides HUBMAP/test --out results"
 )]
 pub(crate) struct Args {
-    #[command(flatten)]
-    pub(crate) common: CommonArgs,
     /// Run folder with all its folds, or one safetensors file
     #[arg(long, value_name = "RUN|WEIGHTS")]
     pub(crate) model: PathBuf,
@@ -27,33 +25,36 @@ pub(crate) struct Args {
     /// Folder for the results
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// Views to average: none, d4 or kaggle [default: the run's]
-    #[arg(long)]
+    /// Views to average: 1, all 8 symmetries of the square, or 4 [default: the run's]
+    #[arg(long, value_name = "none|d4|kaggle")]
     pub(crate) tta: Option<Tta>,
-    /// What to average over folds: logits or probabilities [default: the run's]
-    #[arg(long)]
+    /// What to average over folds [default: the run's]
+    #[arg(long, value_name = "logits|probabilities")]
     pub(crate) merge: Option<Merge>,
     /// A pixel is positive above this probability [default: the run's]
-    #[arg(long)]
+    #[arg(long, value_name = "P")]
     pub(crate) threshold: Option<f32>,
     /// Tiles per forward pass; does not change results [default: the run's]
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<usize>,
     /// What to write, comma-separated, besides summary.json
-    #[arg(long, value_delimiter = ',', default_value = "rle,mask,npy,geojson,overlay")]
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "rle,mask,npy,geojson,overlay")]
     pub(crate) write: Vec<OutputKind>,
     /// Table whose order of ids the submission keeps
     #[arg(long, value_name = "FILE")]
     pub(crate) sample_submission: Option<PathBuf>,
     /// Encoder of a bare weights file [default: guessed from it]
-    #[arg(long)]
+    #[arg(long, value_name = "ENCODER")]
     pub(crate) encoder: Option<EncoderKind>,
     /// Decoder of a bare weights file [default: guessed from it]
-    #[arg(long)]
+    #[arg(long, value_name = "unet|unetplusplus")]
     pub(crate) decoder: Option<DecoderKind>,
     /// Attention of a bare weights file [default: guessed from it]
-    #[arg(long)]
+    #[arg(long, value_name = "none|scse")]
     pub(crate) attention: Option<Attention>,
+
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
 }
 
 impl Args {

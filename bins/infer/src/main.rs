@@ -18,7 +18,7 @@ fn run(args: &Args, progress: &hubmap_cli::Progress) -> Result<Outcome> {
     let order = args.sample_submission.as_deref().map(id_order).transpose()?.unwrap_or_default();
     let plan = OutputPlan { folder: args.out.clone(), kinds: args.write.clone(), order };
     let predictor = folder.predictor(args.settings()?, &args.common.device.device())?;
-    tracing::info!("{} from {}, {} folds", folder.model, folder.path.display(), predictor.n_models());
+    tracing::info!("{} from {}, {} weights", folder.model, folder.path.display(), predictor.n_models());
     let summary = predict_slides(&predictor, &slides, &plan, &InferBars::new(progress))?;
     ensure!(!summary.slides.is_empty(), "none of {} slides could be predicted", slides.len());
     Ok(Outcome { summary: serde_json::to_value(&summary)?, n_failed: summary.failed.len() })

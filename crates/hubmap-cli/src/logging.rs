@@ -1,6 +1,6 @@
 //! Log lines on stderr that do not tear progress bars.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use indicatif::MultiProgress;
 use tracing_subscriber::filter::LevelFilter;
@@ -20,6 +20,7 @@ pub(crate) fn start(args: &CommonArgs, bars: &MultiProgress) {
         .with_max_level(level)
         .with_writer(AboveBars(bars.clone()))
         .with_target(args.verbose > 0)
+        .with_ansi(io::stderr().is_terminal())
         .without_time()
         .finish();
     let _already_started = tracing::subscriber::set_global_default(subscriber);

@@ -17,6 +17,7 @@ mod spec;
 mod tag;
 mod write_ifd;
 mod writer;
+mod ycbcr;
 
 pub use file::{RawSamples, TiffFile};
 pub use info::PageInfo;

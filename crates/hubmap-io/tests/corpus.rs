@@ -12,7 +12,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 /// Share of the valid pages of at most 8 bits per sample that must decode.
-const MIN_DECODED: f64 = 0.94;
+const MIN_DECODED: f64 = 0.96;
 
 /// How far the mean of a channel may be from the reference where the codec is lossy.
 const MEAN_TOLERANCE: f64 = 1.0;
@@ -22,6 +22,10 @@ const PIXEL_TOLERANCE: f64 = 40.0;
 
 /// Files whose first row lies before the first end-of-line code: the reference libraries drop it, we keep it.
 const EXTRA_FIRST_ROW: [&str; 1] = ["g3aoe.tif"];
+
+/// Files whose first page the reference libraries do not read to its end, and how many bytes they leave out:
+/// libtiff takes the bytes of a row of 4 × 4 blocks for four equal rows, and drops the fraction.
+const UNREAD_TAILS: [(&str, u64); 1] = [("flower-ycbcr44-contig-08.tif", 22)];
 
 /// Longest that one hostile file may take.
 const MAX_TIME: Duration = Duration::from_secs(20);
@@ -102,6 +106,22 @@ fn read_page(file: &TiffFile, name: &str) -> Result<RawSamples, Error> {
     file.read_page(idx)
 }
 
+/// The first page of one of [`UNREAD_TAILS`] as the reference libraries see it, their unread bytes being 0.
+fn without_tail(path: &Path) -> Option<RawSamples> {
+    let (_, n_unread) = UNREAD_TAILS.iter().find(|(name, _)| path.ends_with(name))?;
+    let file = TiffFile::open(path).unwrap();
+    let info = &file.pages()[0];
+    // The file is its header, one strip, and the directory: 19 x 11 blocks of 16 + 2 samples after 8 bytes.
+    let blocks = info.size.width.div_ceil(4) * info.size.height.div_ceil(4);
+    let end = 8 + 18 * blocks as usize;
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[end - *n_unread as usize..end].fill(0);
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy.tif");
+    std::fs::write(&copy, bytes).unwrap();
+    Some(TiffFile::open(&copy).unwrap().read_page(0).unwrap())
+}
+
 /// Whether a reference reader refused the page.
 fn is_disputed(page: &Value) -> bool {
     page["rasterio_error"].is_string() || page["tifffile_error"].is_string()
@@ -142,6 +162,7 @@ fn valid_pages_decode_as_the_reference_libraries_decode_them() {
                 Ok(samples) => {
                     count.decoded += 1;
                     let is_known = EXTRA_FIRST_ROW.iter().any(|name| path.to_string_lossy().ends_with(name));
+                    let samples = without_tail(&path).unwrap_or(samples);
                     if let Some(problem) = mismatch(&samples, page).filter(|_| !is_known) {
                         problems.push(format!("{} page {name}: {problem}", path.display()));
                     }

@@ -41,6 +41,8 @@ impl From<&str> for Problem {
 /// Decoder states and buffers, one set per thread, reused from chunk to chunk.
 pub(super) struct Decoder {
     compressed: Vec<u8>,
+    /// Blocks of `YCbCr` pixels, before they are spread out to rows.
+    blocks: Vec<u8>,
     inflate: Decompress,
     zstd: DCtx<'static>,
     lzw: Lzw,
@@ -61,7 +63,8 @@ impl<'a> Rows<'a> {
 
 impl Decoder {
     pub(super) fn new() -> Self {
-        Self { compressed: Vec::new(), inflate: Decompress::new(true), zstd: DCtx::create(), lzw: Lzw::new() }
+        let (compressed, blocks) = (Vec::new(), Vec::new());
+        Self { compressed, blocks, inflate: Decompress::new(true), zstd: DCtx::create(), lzw: Lzw::new() }
     }
 
     /// Decodes `rows` of chunk `idx` into `buffer`, which is reused; returns them as they are packed in the file.
@@ -76,7 +79,42 @@ impl Decoder {
         buffer: &'a mut Vec<u8>,
     ) -> Result<Rows<'a>> {
         let row_len = page.row_len();
-        let (skipped, wanted) = (rows.start as u64 * row_len as u64, rows.end as u64 * row_len as u64);
+        let span = page.packed_span(rows.clone());
+        let Some(blocks) = page.blocks() else {
+            let bytes = self.unpack(source, page, idx, span, buffer)?;
+            if page.has_differences {
+                for row in bytes.chunks_exact_mut(row_len.max(1)) {
+                    add_differences(row, page);
+                }
+            }
+            return Ok(Rows { bytes, row_len });
+        };
+        let mut packed = std::mem::take(&mut self.blocks);
+        let packed_bytes = self.unpack(source, page, idx, span, &mut packed)?;
+        let len = rows.len() * row_len;
+        fit(buffer, len);
+        blocks.spread(
+            packed_bytes,
+            page.chunk.width as usize,
+            rows.start % blocks.height,
+            &mut buffer[..len],
+        );
+        if packed.len() <= MAX_KEPT_LEN {
+            self.blocks = packed;
+        }
+        Ok(Rows { bytes: &buffer[..len], row_len })
+    }
+
+    /// The bytes `span` of the decoded chunk `idx`, in `buffer`.
+    fn unpack<'a>(
+        &mut self,
+        source: &Source,
+        page: &Page,
+        idx: usize,
+        span: Range<u64>,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<&'a mut [u8]> {
+        let (skipped, wanted) = (span.start, span.end);
         let (offset, n_stored) = (page.offsets[idx], page.byte_counts[idx]);
         let is_sparse = offset == 0 || n_stored == 0;
         // What precedes the first wanted row must be decoded too, unless samples are stored as they are.
@@ -115,13 +153,7 @@ impl Decoder {
         if self.compressed.len() > MAX_KEPT_LEN {
             self.compressed = Vec::new();
         }
-        let out = &mut buffer[lead + (skipped - first) as usize..lead + len];
-        if page.has_differences {
-            for row in out.chunks_exact_mut(row_len.max(1)) {
-                add_differences(row, page);
-            }
-        }
-        Ok(Rows { bytes: out, row_len })
+        Ok(&mut buffer[lead + (skipped - first) as usize..lead + len])
     }
 
     /// Fills `out` from the first `n_stored` compressed bytes; LZW wants some bytes around both.

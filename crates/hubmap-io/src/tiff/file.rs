@@ -24,7 +24,7 @@ pub struct TiffFile {
 
 /// Samples of a page as it stores them: no palette lookup, no inversion, no scaling.
 ///
-/// Only JPEG `YCbCr` is converted, to RGB, and predictors are undone.
+/// Predictors are undone, and `YCbCr` of JPEG streams or with subsampled chroma is converted to RGB.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawSamples {
     /// Width and height in pixels.

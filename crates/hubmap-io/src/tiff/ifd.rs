@@ -275,16 +275,29 @@ impl Directory {
 
     /// The first value of a tag of fractions or floats, if the page has a sensible one.
     pub(super) fn real(&self, source: &Source, tag: u16) -> Option<f64> {
+        self.reals(source, tag).map(|[value]| value)
+    }
+
+    /// The first values of a tag of fractions, floats or whole numbers, if the page has as many sensible ones.
+    pub(super) fn reals<const N: usize>(&self, source: &Source, tag: u16) -> Option<[f64; N]> {
         let kind = self.entry(tag)?.kind;
         let bytes = self.bytes(source, tag).ok()??;
-        let number = |range: std::ops::Range<usize>| bytes.get(range).map(|b| self.encoding.number(b));
-        match kind {
-            RATIONAL => Some(number(0..4)? as f64 / number(4..8)? as f64),
-            FLOAT => Some(f64::from(f32::from_bits(number(0..4)? as u32))),
-            DOUBLE => Some(f64::from_bits(number(0..8)?)),
-            _ => Some(self.number(source, tag).ok()?? as f64),
+        let mut values = bytes.chunks_exact(kind_len(kind)? as usize).map(|value| {
+            let number = |range: std::ops::Range<usize>| self.encoding.number(&value[range]);
+            match kind {
+                RATIONAL => Some(number(0..4) as f64 / number(4..8) as f64),
+                FLOAT => Some(f64::from(f32::from_bits(number(0..4) as u32))),
+                DOUBLE => Some(f64::from_bits(number(0..8))),
+                10 => None,
+                _ => Some(number(0..value.len()) as f64),
+            }
+            .filter(|value| value.is_finite())
+        });
+        let mut reals = [0.0; N];
+        for real in &mut reals {
+            *real = values.next()??;
         }
-        .filter(|value| value.is_finite())
+        Some(reals)
     }
 
     /// A text tag up to its terminating zero, if the page has it; broken text is not an error.

@@ -78,7 +78,7 @@ impl PageInfo {
             Ok(codec::FAX_3) => "CCITT fax 3",
             Ok(codec::FAX_4) => "CCITT fax 4",
             Ok(codec::LZW) => "LZW",
-            Ok(6) => "old JPEG",
+            Ok(codec::OLD_JPEG) => "old JPEG",
             Ok(codec::JPEG) => "JPEG",
             Ok(codec::DEFLATE | codec::OLD_DEFLATE) => "Deflate",
             Ok(codec::PACK_BITS) => "PackBits",

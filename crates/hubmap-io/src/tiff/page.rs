@@ -1,10 +1,13 @@
 //! A page that has been checked and can be decoded.
 
+use std::ops::Range;
+
 use super::fax::FaxCode;
 use super::ifd::{Directory, Encoding};
 use super::info::PageInfo;
 use super::source::Source;
 use super::tag::{self, codec, photometric};
+use super::ycbcr::{Blocks, Ycbcr};
 use crate::{Result, Size};
 
 /// Most samples per pixel that are read.
@@ -62,6 +65,8 @@ pub(super) struct Page {
     /// Quantisation and Huffman tables that JPEG chunks share, as a stream of their own.
     pub(super) jpeg_tables: Vec<u8>,
     pub(super) palette: Palette,
+    /// How samples become RGB, unless JPEG streams see to it.
+    pub(super) ycbcr: Option<Ycbcr>,
 }
 
 impl Page {
@@ -71,8 +76,8 @@ impl Page {
         let name = &info.name;
         check_geometry(source, directory, &info)?;
         let codec = codec_of(source, directory, &info)?;
-        check_subsampling(source, directory, &info, codec)?;
         let bits = bits_of(source, directory, &info)?;
+        let ycbcr = ycbcr_of(source, directory, &info, codec, bits)?;
         if codec == Codec::Jpeg && bits != 8 {
             return Err(source.unsupported(format!("JPEG with BitsPerSample = {bits}, page {name}")));
         }
@@ -119,8 +124,12 @@ impl Page {
             byte_counts: Vec::new(),
             jpeg_tables: Vec::new(),
             palette: palette(source, directory, &info)?,
+            ycbcr,
         };
         page.read_chunk_table(source, directory, n_chunks)?;
+        if info.compression == u32::from(codec::OLD_JPEG) {
+            page.find_whole_stream(source, directory)?;
+        }
         if codec == Codec::Jpeg {
             page.jpeg_tables = directory.bytes(source, tag::JPEG_TABLES)?.unwrap_or_default();
         }
@@ -176,6 +185,30 @@ impl Page {
         Ok(())
     }
 
+    /// Lets the only chunk of an old JPEG page be the whole stream that the page points to.
+    ///
+    /// Pages whose tables and scans lie apart from each other are refused.
+    fn find_whole_stream(&mut self, source: &Source, directory: &Directory) -> Result<()> {
+        let start = directory.number(source, tag::JPEG_INTERCHANGE_FORMAT)?;
+        let length =
+            directory.number(source, tag::JPEG_INTERCHANGE_FORMAT_LENGTH)?.filter(|&length| length > 0);
+        let whole = match (start, self.offsets.as_slice(), self.byte_counts.as_slice()) {
+            (Some(start), &[offset], &[count]) => {
+                let end = length.map_or(offset.saturating_add(count), |length| start.saturating_add(length));
+                Some((start, end)).filter(|_| (start..end).contains(&offset))
+            }
+            _ => None,
+        };
+        let Some((start, end)) = whole else {
+            return Err(source.unsupported(format!(
+                "Compression (tag 259) = 6 (old JPEG) with a stream in parts, page {}",
+                self.name
+            )));
+        };
+        (self.offsets, self.byte_counts) = (vec![start], vec![end - start]);
+        Ok(())
+    }
+
     /// Byte counts of a file that does not state them: known for stored samples, else up to the next chunk.
     fn guess_byte_counts(&self, source: &Source, offsets: &[u64]) -> Vec<u64> {
         let mut starts = offsets.to_vec();
@@ -184,7 +217,7 @@ impl Page {
             let next = starts.partition_point(|&start| start <= offset);
             starts.get(next).copied().unwrap_or(source.len()).saturating_sub(offset)
         };
-        let stored = |idx: usize| self.row_len() as u64 * u64::from(self.chunk_rows(idx));
+        let stored = |idx: usize| self.packed_span(0..self.chunk_rows(idx) as usize).end;
         offsets
             .iter()
             .enumerate()
@@ -200,6 +233,23 @@ impl Page {
     /// Bytes of one decoded row of a chunk.
     pub(super) fn row_len(&self) -> usize {
         (self.chunk.width as usize * self.bands_per_chunk() * self.bits).div_ceil(8)
+    }
+
+    /// How pixels share chroma inside a chunk, if they do.
+    pub(super) fn blocks(&self) -> Option<Blocks> {
+        self.ycbcr.as_ref().and_then(Ycbcr::blocks)
+    }
+
+    /// The bytes of a decoded chunk that hold some of its rows, as they are packed.
+    pub(super) fn packed_span(&self, rows: Range<usize>) -> Range<u64> {
+        let (row_len, rows) = match self.blocks() {
+            Some(blocks) => {
+                let block_rows = rows.start / blocks.height..rows.end.div_ceil(blocks.height);
+                (blocks.row_len(self.chunk.width as usize), block_rows)
+            }
+            None => (self.row_len(), rows),
+        };
+        rows.start as u64 * row_len as u64..rows.end as u64 * row_len as u64
     }
 
     /// Rows that are stored in a chunk: the last strip is short, tiles never are.
@@ -252,17 +302,24 @@ fn check_geometry(source: &Source, directory: &Directory, info: &PageInfo) -> Re
     Ok(())
 }
 
-/// Chroma of fewer pixels is only known inside JPEG streams.
-fn check_subsampling(source: &Source, directory: &Directory, info: &PageInfo, codec: Codec) -> Result<()> {
+/// How the samples of a `YCbCr` page become RGB; `None` for other pages and for JPEG, which converts itself.
+fn ycbcr_of(
+    source: &Source,
+    directory: &Directory,
+    info: &PageInfo,
+    codec: Codec,
+    bits: usize,
+) -> Result<Option<Ycbcr>> {
     if info.photometric != u32::from(photometric::YCBCR) || codec == Codec::Jpeg {
-        return Ok(());
+        return Ok(None);
     }
-    match directory.numbers(source, tag::YCBCR_SUBSAMPLING)?.as_deref() {
-        Some([1, 1]) => Ok(()),
-        other => Err(source.unsupported(format!(
-            "YCbCrSubSampling (tag 530) = {:?} without JPEG, page {}",
-            other.unwrap_or(&[2, 2]),
-            info.name
+    let ycbcr = Ycbcr::read(source, directory, info)?;
+    match ((info.bands, bits), ycbcr.blocks()) {
+        ((3, 8), _) => Ok(Some(ycbcr)),
+        (_, None) => Ok(None),
+        _ => Err(source.unsupported(format!(
+            "YCbCrSubSampling (tag 530) with {} samples of {bits} bits, page {}",
+            info.bands, info.name
         ))),
     }
 }
@@ -274,7 +331,7 @@ fn codec_of(source: &Source, directory: &Directory, info: &PageInfo) -> Result<C
         Ok(codec::PACK_BITS) => Ok(Codec::PackBits),
         Ok(codec::DEFLATE | codec::OLD_DEFLATE) => Ok(Codec::Deflate),
         Ok(codec::ZSTD) => Ok(Codec::Zstd),
-        Ok(codec::JPEG) => Ok(Codec::Jpeg),
+        Ok(codec::OLD_JPEG | codec::JPEG) => Ok(Codec::Jpeg),
         Ok(codec::FAX_RLE) => Ok(Codec::Fax(FaxCode::Rle)),
         Ok(codec::FAX_3) => {
             let options = directory.number(source, tag::T4_OPTIONS)?.unwrap_or(0);

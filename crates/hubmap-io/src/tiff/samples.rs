@@ -6,6 +6,7 @@ use super::info::PageInfo;
 use super::page::{Page, Palette};
 use super::source::Source;
 use super::tag::photometric;
+use super::ycbcr::ToRgb;
 use crate::Result;
 
 /// How decoded rows become pixels.
@@ -32,12 +33,16 @@ enum Color {
     Palette(Palette),
     /// Ink to light.
     Cmyk,
+    /// Luma and chroma to light.
+    Ycbcr(Box<ToRgb>),
 }
 
 impl Pixels {
-    /// Samples as the page stores them: 1 to 8 bits in one byte, up to 16 in two and so on, no colour conversion.
+    /// Samples as the page stores them: 1 to 8 bits in one byte, up to 16 in two and so on.
+    ///
+    /// Only `YCbCr` pixels that share their chroma become RGB, as those of JPEG streams do.
     pub(super) fn raw(page: &Page) -> Self {
-        Self::with(page, Color::Raw)
+        Self::with(page, ycbcr(page).filter(|_| page.blocks().is_some()).unwrap_or(Color::Raw))
     }
 
     /// 8-bit gray or RGB, 1-bit masks as 0 and 1; refuses what cannot be shown so.
@@ -67,6 +72,7 @@ impl Pixels {
             (photometric::BLACK_IS_ZERO | photometric::RGB, 3..) if page.bits == 8 => Color::First(3),
             // JPEG gives back RGB.
             (photometric::YCBCR, 3) if page.codec == super::page::Codec::Jpeg => Color::First(3),
+            (photometric::YCBCR, 3) if let Some(color) = ycbcr(page) => color,
             (photometric::PALETTE, 1 | 2) if page.palette.len() >= 1 << page.bits => {
                 Color::Palette(page.palette.clone())
             }
@@ -106,7 +112,7 @@ impl Pixels {
             Color::Raw => page.bands * self.sample_len(),
             Color::First(bands) => bands,
             Color::Gray { .. } => 1,
-            Color::Palette(_) | Color::Cmyk => 3,
+            Color::Palette(_) | Color::Cmyk | Color::Ycbcr(_) => 3,
         }
     }
 
@@ -116,6 +122,7 @@ impl Pixels {
             Color::Raw => page.bands,
             Color::First(bands) => bands,
             Color::Gray { .. } | Color::Palette(_) => 1,
+            Color::Ycbcr(_) => 3,
             Color::Cmyk => 4,
         };
         if self.is_planar { 0..n_used } else { 0..1 }
@@ -169,6 +176,11 @@ impl Pixels {
                 for (out, ink) in out.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
                     let light = |ink: u8| 255 - u16::from(ink);
                     *out = [0, 1, 2].map(|band| (light(ink[band]) * light(ink[3]) / 255) as u8);
+                }
+            }
+            Color::Ycbcr(to_rgb) => {
+                for (out, pixel) in out.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
+                    *out = to_rgb.pixel([pixel[0], pixel[1], pixel[2]]);
                 }
             }
             Color::Raw | Color::First(_) => {}
@@ -251,6 +263,11 @@ impl Pixels {
             }
         }
     }
+}
+
+/// The conversion that the samples of a `YCbCr` page still need.
+fn ycbcr(page: &Page) -> Option<Color> {
+    page.ycbcr.as_ref().map(|ycbcr| Color::Ycbcr(Box::new(ToRgb::new(ycbcr))))
 }
 
 /// Bits from `first` on, highest first, as 0 and 1; `flip` 1 swaps the two.

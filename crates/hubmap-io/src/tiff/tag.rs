@@ -27,7 +27,10 @@ pub(super) const SUB_IFDS: u16 = 330;
 pub(super) const SAMPLE_FORMAT: u16 = 339;
 pub(super) const JPEG_TABLES: u16 = 347;
 pub(super) const JPEG_INTERCHANGE_FORMAT: u16 = 513;
+pub(super) const JPEG_INTERCHANGE_FORMAT_LENGTH: u16 = 514;
+pub(super) const YCBCR_COEFFICIENTS: u16 = 529;
 pub(super) const YCBCR_SUBSAMPLING: u16 = 530;
+pub(super) const REFERENCE_BLACK_WHITE: u16 = 532;
 
 /// Values of the Compression tag.
 pub(super) mod codec {
@@ -36,6 +39,7 @@ pub(super) mod codec {
     pub(in crate::tiff) const FAX_3: u16 = 3;
     pub(in crate::tiff) const FAX_4: u16 = 4;
     pub(in crate::tiff) const LZW: u16 = 5;
+    pub(in crate::tiff) const OLD_JPEG: u16 = 6;
     pub(in crate::tiff) const JPEG: u16 = 7;
     pub(in crate::tiff) const DEFLATE: u16 = 8;
     pub(in crate::tiff) const PACK_BITS: u16 = 32773;

@@ -29,3 +29,19 @@ impl DiceSums {
         (2.0 * self.intersection + EPSILON) / (self.predicted + self.target + EPSILON)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_at_the_threshold_are_negative() {
+        let mut sums = DiceSums::default();
+        for (score, target) in [(0.4, 1.0), (0.5, 1.0), (0.6, 0.25), (0.9, 0.0)] {
+            sums.add(score, target, 0.5);
+        }
+        assert_eq!(sums, DiceSums { intersection: 0.25, predicted: 2.0, target: 2.25 });
+        assert!((sums.dice() - 0.5 / 4.25).abs() < 1e-6);
+        assert!((DiceSums::default().dice() - 1.0).abs() < 1e-12);
+    }
+}

@@ -159,3 +159,23 @@ pub(super) fn write_big_mask(output: &Path, id: &str, mask: &Mask) -> Result<()>
     })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use hubmap_io::Size;
+
+    use super::*;
+
+    #[test]
+    fn big_masks_taller_than_a_tile_keep_every_row() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mask = Mask::new(Size::new(40, 1300));
+        for y in 0..1300 {
+            mask.fill_run(y, y % 37, 40);
+        }
+        write_big_mask(folder.path(), "s", &mask).unwrap();
+        let read = hubmap_io::open(&folder.path().join("bigmasks/s.tiff")).unwrap();
+        let pixels = read.read(mask.size().window()).unwrap();
+        assert_eq!(pixels.index_axis(ndarray::Axis(2), 0), mask.to_array());
+    }
+}

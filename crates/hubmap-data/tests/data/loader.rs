@@ -110,6 +110,15 @@ fn repeated_samples_are_augmented_differently() {
 }
 
 #[test]
+fn every_epoch_augments_a_sample_anew() {
+    let folder = tiles(4);
+    let loader = loader(&folder, LoaderConfig { shuffle: false, ..config(2) });
+    let epochs = (0..6).map(|epoch_idx| epoch(&loader, epoch_idx)).collect::<Vec<_>>();
+    assert!(epochs.iter().all(|batches| batches[0].names == epochs[0][0].names));
+    assert!(epochs[1..].iter().any(|batches| batches[0].images != epochs[0][0].images));
+}
+
+#[test]
 fn consumer_on_a_one_thread_rayon_pool_does_not_deadlock() {
     let n_batches = within_a_minute(|| {
         let folder = tiles(9);

@@ -9,6 +9,7 @@ mod dice;
 mod fold;
 mod loader;
 mod normalize;
+pub mod preview;
 mod sample;
 pub mod sampler;
 pub mod seed;

@@ -38,3 +38,29 @@ fn wrong_sizes_and_layouts_are_named() {
     ran.assert_error(2, &["--layout", "round", "tiled"]);
     assert!(files_under(place.path()).is_empty());
 }
+
+#[cfg(unix)]
+#[test]
+fn a_first_sigterm_stops_with_the_code_for_running_again() {
+    use std::process::{Command, Stdio};
+    let place = tempfile::tempdir().unwrap();
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_hubmap-demo"))
+        .arg("--out")
+        .arg(place.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Cutting begins when the slides are there.
+    while !place.path().join("input/bigmasks").exists() {
+        assert!(demo.try_wait().unwrap().is_none(), "the demo ended early");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").arg(demo.id().to_string()).status().unwrap().success());
+    let output = demo.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{stderr}");
+    assert!(stderr.contains("interrupted"), "{stderr}");
+    let unfinished: Vec<_> =
+        files_under(place.path()).into_iter().filter(|f| f.contains(".unfinished")).collect();
+    assert!(unfinished.is_empty(), "{unfinished:?}");
+}

@@ -6,6 +6,7 @@ use hubmap_data::cuts;
 use hubmap_infer as infer;
 use hubmap_train::{EpochReport, FoldStart, Observer, StepReport};
 
+use crate::interrupt;
 use crate::progress::{Bar, Progress};
 
 /// The bar of the step under way; the one before ends when the next begins.
@@ -57,6 +58,10 @@ impl cuts::Progress for DataGenBars<'_> {
     fn advance(&self) {
         self.0.with(|bar| bar.inc(1));
     }
+
+    fn is_cancelled(&self) -> bool {
+        interrupt::requested()
+    }
 }
 
 /// Training: one bar per fold, one line per epoch.
@@ -101,6 +106,10 @@ impl Observer for TrainBars<'_> {
         self.current.with(|bar| bar.inc(1));
     }
 
+    fn interrupted(&self) -> bool {
+        interrupt::requested()
+    }
+
     fn epoch(&self, report: &EpochReport<'_>) {
         let (name, n_epochs) = self.fold_under_way();
         let row = report.row;
@@ -138,6 +147,10 @@ impl infer::Progress for InferBars<'_> {
 
     fn blocks_done(&self, n_blocks: usize) {
         self.0.with(|bar| bar.inc(n_blocks as u64));
+    }
+
+    fn interrupted(&self) -> bool {
+        interrupt::requested()
     }
 
     fn slide_finished(&self, id: &str, error: Option<&anyhow::Error>) {

@@ -4,6 +4,7 @@ mod args;
 mod bars;
 mod config;
 mod device;
+mod interrupt;
 mod logging;
 mod outcome;
 mod progress;

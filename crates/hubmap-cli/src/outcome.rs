@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use crate::args::CommonArgs;
-use crate::logging;
 use crate::progress::Progress;
+use crate::{interrupt, logging};
 
 /// How a run ended that did not fail as a whole.
 #[derive(Debug)]
@@ -38,10 +38,11 @@ impl UsageError {
 }
 
 /// Runs an executable: starts logging and threads, reports the error or the summary, gives the exit code of
-/// the common contract (0 done, 1 failed, 2 wrong usage or config, 3 some inputs failed).
+/// the common contract (0 done, 1 failed, 2 wrong usage or config, 3 some inputs failed, 75 interrupted).
 pub fn run(args: &CommonArgs, job: impl FnOnce(&Progress) -> anyhow::Result<Outcome>) -> ExitCode {
     let progress = Progress::new(args.quiet);
     logging::start(args, progress.bars());
+    interrupt::listen();
     if let Some(n) = args.threads {
         // Fails only if the pool exists already, and then with the right size: `run` is the first to ask.
         let _pool_exists = rayon::ThreadPoolBuilder::new().num_threads(n.get()).build_global();
@@ -52,6 +53,10 @@ pub fn run(args: &CommonArgs, job: impl FnOnce(&Progress) -> anyhow::Result<Outc
                 return ExitCode::from(1);
             }
             ExitCode::from(if outcome.n_failed > 0 { 3 } else { 0 })
+        }
+        Err(_) if interrupt::requested() => {
+            progress.line("interrupted: nothing half-written is left; run the same command again");
+            ExitCode::from(interrupt::EXIT_CODE)
         }
         Err(error) => {
             progress.line(&format!("error: {error:#}"));

@@ -88,6 +88,10 @@ pub trait Observer {
     fn step(&self, _report: StepReport) {}
     /// A validation batch is done.
     fn valid_batch(&self) {}
+    /// Asked after every step: whether to stop with an error. The best checkpoint so far stays.
+    fn interrupted(&self) -> bool {
+        false
+    }
     /// An epoch is done.
     fn epoch(&self, _report: &EpochReport<'_>) {}
 }
@@ -136,6 +140,7 @@ pub fn fit_fold(plan: &FoldPlan<'_>, run: &RunDir, observer: &dyn Observer) -> R
             n_samples += batch.len();
             let images_per_second = n_samples as f64 / started.elapsed().as_secs_f64();
             observer.step(StepReport { epoch, loss: output.loss, dice: dice.mean(), images_per_second });
+            ensure!(!observer.interrupted(), "interrupted in epoch {epoch}");
         }
         let (mut valid_dice, mut valid_dice_ema, mut checkpoint) = (None, None, None);
         if config.validates_after(epoch) {

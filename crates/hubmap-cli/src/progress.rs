@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// Time between two plain lines of one step.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -56,10 +56,14 @@ impl Progress {
     pub fn bar(&self, label: &str, total: u64, unit: &str) -> Bar {
         let bar = self.bars.add(ProgressBar::new(total));
         let template = format!(
-            "{{prefix:>14}} {{wide_bar:.cyan/blue}} {{pos}}/{{len}} {unit} {{per_sec:>10}} {{eta:>4}} left {{msg}}"
+            "{{prefix:>14}} {{wide_bar:.cyan/blue}} {{pos}}/{{len}} {unit} {{rate:>8}} {{eta:>4}} left {{msg}}"
         );
         if let Ok(style) = ProgressStyle::with_template(&template) {
-            bar.set_style(style.progress_chars("━╸─"));
+            // The built-in rate shows ten digits.
+            let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let _cannot_fail = write!(out, "{:.1}/s", state.per_sec());
+            };
+            bar.set_style(style.progress_chars("━╸─").with_key("rate", rate));
         }
         bar.set_prefix(label.to_owned());
         if self.mode == Mode::Bars {

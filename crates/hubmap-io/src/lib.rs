@@ -1,23 +1,32 @@
 #![doc = include_str!("../README.md")]
 
 mod annotation;
+mod byte_source;
+#[cfg(feature = "contract")]
+pub mod contract;
 mod error;
 mod geometry;
 mod mask;
 mod mask_tiff;
+mod memory_slide;
 mod polygon;
 mod raster;
 mod resample;
 mod rle;
 mod tiff;
+mod window_memory;
 
 pub use annotation::{Feature, ObjectKind, read_annotations, write_annotations};
+pub use byte_source::ByteSource;
 pub use error::{Error, Result};
 pub use geometry::{Size, Window};
 pub use mask::Mask;
 pub use mask_tiff::{read_mask, write_mask_tiff};
+pub use memory_slide::MemorySlide;
 pub use polygon::{Bounds, Polygon, trace_polygons};
-pub use raster::{RasterReader, open};
+pub use raster::{
+    AssociatedImage, Level, LevelUse, RasterReader, ReadOptions, SampleType, ScaleOptions, open,
+};
 pub use resample::{area_downscale, area_downscale_2d, nearest_downscale, nearest_downscale_2d};
 pub use rle::{Rle, RleEncoder, RleError, Run};
 pub use tiff::{

@@ -1,6 +1,7 @@
 //! A TIFF file as a list of pages.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use ndarray::Array3;
 
@@ -10,7 +11,8 @@ use super::page::Page;
 use super::region;
 use super::samples::Pixels;
 use super::source::Source;
-use crate::{Error, Result, Size, Window};
+use crate::raster::black_array;
+use crate::{ByteSource, Error, Result, Size, Window};
 
 /// An open TIFF file with all its pages: for looking at files; slides are read with [`TiffSlide`](super::TiffSlide).
 #[derive(Debug)]
@@ -40,7 +42,15 @@ pub struct RawSamples {
 impl TiffFile {
     /// Opens a file and reads its directories; the first must be whole, later ones see [`TiffFile::damage`].
     pub fn open(path: &Path) -> Result<Self> {
-        let source = Source::open(path)?;
+        Self::read(Source::open(path)?)
+    }
+
+    /// The same of bytes from anywhere; `name` stands for the file in messages.
+    pub fn from_source(name: &Path, bytes: Arc<dyn ByteSource>) -> Result<Self> {
+        Self::read(Source::new(name, bytes))
+    }
+
+    fn read(source: Source) -> Result<Self> {
         let Chain { encoding, directories, damage } = ifd::directories(&source)?;
         let pages = directories.iter().map(|directory| PageInfo::read(&source, directory)).collect();
         Ok(Self { source, encoding, directories, damage, pages })
@@ -93,7 +103,7 @@ impl TiffFile {
         }
         let pixels = Pixels::raw(&page);
         let bytes_per_pixel = pixels.bytes_per_pixel(&page);
-        let mut bytes = zeros(self.path(), window.size(), bytes_per_pixel)?;
+        let mut bytes = black_array(self.path(), window.size(), bytes_per_pixel)?;
         region::read(&self.source, &page, &pixels, window, bytes.view_mut())?;
         let sample_len = bytes_per_pixel / page.bands;
         Ok(RawSamples { size: window.size(), bands: page.bands, sample_len, bytes })
@@ -107,20 +117,3 @@ impl TiffFile {
         Page::read(&self.source, self.encoding, directory)
     }
 }
-
-/// A black image, or an error if there is no memory for one.
-pub(super) fn zeros(path: &Path, size: Size, bytes_per_pixel: usize) -> Result<Array3<u8>> {
-    let shape = (size.height as usize, size.width as usize, bytes_per_pixel);
-    let too_large =
-        || Error::usage(path, format!("no memory for a window of {size} pixels of {bytes_per_pixel} bytes"));
-    let len = size.area().checked_mul(bytes_per_pixel as u64).and_then(|len| isize::try_from(len).ok());
-    let len = len.ok_or_else(too_large)? as usize;
-    // A failed allocation would abort the process; this one can be asked about, and costs nothing untouched.
-    if len > PROBED_LEN {
-        Vec::<u8>::new().try_reserve_exact(len).map_err(|_| too_large())?;
-    }
-    Ok(Array3::zeros(shape))
-}
-
-/// Allocations beyond this size are tried before they are made.
-const PROBED_LEN: usize = 256 << 20;

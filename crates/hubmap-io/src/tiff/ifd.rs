@@ -69,7 +69,14 @@ pub(super) struct Chain {
 /// Reads the header and all directories; damage after the first page is reported, not fatal.
 pub(super) fn directories(source: &Source) -> Result<Chain> {
     let (encoding, first) = header(source)?;
-    let mut walk = Walk { source, encoding, seen: HashSet::new(), n_entries: 0, found: Vec::new() };
+    let mut walk = Walk {
+        source,
+        encoding,
+        seen: HashSet::new(),
+        seen_children: HashSet::new(),
+        n_entries: 0,
+        found: Vec::new(),
+    };
     let mut next = first;
     let mut idx = 0;
     let mut damage = None;
@@ -121,7 +128,9 @@ fn header(source: &Source) -> Result<(Encoding, u64)> {
 struct Walk<'a> {
     source: &'a Source,
     encoding: Encoding,
+    /// Directories of the chain.
     seen: HashSet<u64>,
+    seen_children: HashSet<u64>,
     n_entries: usize,
     found: Vec<Directory>,
 }
@@ -146,8 +155,9 @@ impl Walk<'_> {
         let name = directory.name.clone();
         self.found.push(directory);
         for (idx, &child) in children.iter().enumerate() {
-            if child != 0 && !self.seen.contains(&child) && self.found.len() < MAX_DIRECTORIES {
-                self.seen.insert(child);
+            // The chain may list a child again, as a page of its own.
+            let is_new = !self.seen.contains(&child) && self.seen_children.insert(child);
+            if child != 0 && is_new && self.found.len() < MAX_DIRECTORIES {
                 // Children of children do not occur in slides; the chain of a child is not followed.
                 if let Ok((directory, _)) = self.read(child, format!("{name}/sub{idx}")) {
                     self.found.push(directory);

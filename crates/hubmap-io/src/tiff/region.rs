@@ -1,6 +1,8 @@
 //! Windows of a page: which chunks they need, decoded in parallel, and where their pixels go.
 
 use std::cell::RefCell;
+use std::io::IoSliceMut;
+use std::ops::Range;
 
 use ndarray::{ArrayViewMut2, ArrayViewMut3, Axis};
 use rayon::prelude::*;
@@ -11,11 +13,11 @@ use super::samples::Pixels;
 use super::source::Source;
 use crate::{Result, Window};
 
-/// Row segments of stored samples at least this long are read straight into the output.
-const MIN_DIRECT_LEN: usize = 2048;
+/// Rows of stored samples that are shorter than this part of their chunk's row are read one by one.
+const MIN_SHARE: usize = 8;
 
-/// Rows of stored samples that are shorter than this part of their chunk's row are, too.
-const MIN_DIRECT_SHARE: usize = 8;
+/// Longest gap between rows of stored samples that is read along.
+const MAX_GAP: usize = 1 << 14;
 
 /// Stored samples that are buffered at once; a page may well be one strip of gigabytes.
 const STORED_BLOCK_LEN: usize = 4 << 20;
@@ -53,6 +55,8 @@ pub(super) fn read(
     out: ArrayViewMut3<'_, u8>,
 ) -> Result<()> {
     let regions = regions(page, window, out);
+    let fetched = source.fetch(|| ranges(page, pixels, &regions))?;
+    let source = fetched.as_ref().unwrap_or(source);
     let fill = |region: Region<'_>| {
         SCRATCH.with(|scratch| fill(source, page, pixels, region, &mut scratch.borrow_mut()))
     };
@@ -90,6 +94,21 @@ fn regions<'a>(page: &Page, window: Window, out: ArrayViewMut3<'a, u8>) -> Vec<R
         y += n_rows;
     }
     regions
+}
+
+/// The bytes of the file that the regions need.
+fn ranges(page: &Page, pixels: &Pixels, regions: &[Region<'_>]) -> Vec<Range<u64>> {
+    let plane_len = page.across * page.down;
+    let range = |region: &Region<'_>, plane: usize| {
+        let chunk_idx = plane * plane_len + region.chunk_idx;
+        let (offset, n_stored) = (page.offsets[chunk_idx], page.byte_counts[chunk_idx]);
+        let span = match page.codec {
+            Codec::None => page.packed_span(region.y..region.y + region.out.len_of(Axis(0))),
+            _ => 0..n_stored,
+        };
+        offset.saturating_add(span.start)..offset.saturating_add(span.end)
+    };
+    regions.iter().flat_map(|region| pixels.planes(page).map(|plane| range(region, plane))).collect()
 }
 
 fn fill(
@@ -135,32 +154,47 @@ fn fill(
     Ok(())
 }
 
-/// Reads stored samples without a detour where each row is long enough for a read of its own.
+/// Reads stored samples without a detour.
 fn fill_direct(source: &Source, page: &Page, region: &mut Region<'_>) -> Result<bool> {
-    let (_, n_columns, bands) = region.out.dim();
+    let (n_rows, n_columns, bands) = region.out.dim();
     let (offset, n_stored) = (page.offsets[region.chunk_idx], page.byte_counts[region.chunk_idx]);
     let is_stored = page.codec == Codec::None && !page.bits_reversed && !page.has_differences && offset != 0;
-    let (segment_len, row_len) = (n_columns * bands, page.row_len() as u64);
-    let is_worth_it = segment_len >= MIN_DIRECT_LEN || segment_len * MIN_DIRECT_SHARE < page.row_len();
-    if !is_stored || page.is_planar || !is_worth_it {
+    let (segment_len, row_len) = (n_columns * bands, page.row_len());
+    if !is_stored || page.is_planar {
         return Ok(false);
     }
     let name = || page.chunk_name(region.chunk_idx);
-    let end = (region.y as u64 + region.out.len_of(Axis(0)) as u64) * row_len;
+    let end = (region.y + n_rows) as u64 * row_len as u64;
     if n_stored < end {
         // Zero is sparse, anything else an error; the general path tells them apart.
         return Ok(false);
     }
     source.check(offset, end, name)?;
-    let mut at = offset + region.y as u64 * row_len + (region.x * bands) as u64;
-    if let Some(out) = region.out.as_slice_mut().filter(|_| (n_columns * bands) as u64 == row_len) {
+    let mut at = offset + region.y as u64 * row_len as u64 + (region.x * bands) as u64;
+    let gap_len = row_len - segment_len;
+    if let Some(out) = region.out.as_slice_mut().filter(|_| gap_len == 0) {
         source.read_at(at, out, name)?;
         return Ok(true);
     }
-    for mut row in region.out.outer_iter_mut() {
-        let Some(row) = row.as_slice_mut() else { return Ok(false) };
-        source.read_at(at, row, name)?;
-        at += row_len;
+    let rows: Option<Vec<&mut [u8]>> = region.out.outer_iter_mut().map(ArrayViewMut2::into_slice).collect();
+    let Some(rows) = rows else { return Ok(false) };
+    if segment_len * MIN_SHARE < row_len || gap_len > MAX_GAP {
+        for row in rows {
+            source.read_at(at, row, name)?;
+            at += row_len as u64;
+        }
+        return Ok(true);
     }
+    // One call scatters all rows; what lies between them goes into a buffer that nobody looks at.
+    let mut gaps = vec![0; gap_len * n_rows.saturating_sub(1)];
+    let mut gaps = gaps.chunks_exact_mut(gap_len.max(1));
+    let mut buffers = Vec::with_capacity(2 * n_rows);
+    for row in rows {
+        buffers.push(IoSliceMut::new(row));
+        if gap_len > 0 {
+            buffers.extend(gaps.next().map(IoSliceMut::new));
+        }
+    }
+    source.read_vectored_at(at, &mut buffers, name)?;
     Ok(true)
 }

@@ -16,6 +16,8 @@ pub(super) struct Pixels {
     /// Samples per pixel in each decoded row.
     bands_per_row: usize,
     is_planar: bool,
+    /// The only plane to decode, where one band is wanted of several.
+    only_plane: Option<usize>,
     big_endian: bool,
     color: Color,
 }
@@ -45,11 +47,11 @@ impl Pixels {
         Self::with(page, ycbcr(page).filter(|_| page.blocks().is_some()).unwrap_or(Color::Raw))
     }
 
-    /// 8-bit gray or RGB, 1-bit masks as 0 and 1; refuses what cannot be shown so.
+    /// 8-bit gray or RGB, 1-bit masks as 0 and 1, wider samples of up to 16 bits as they are; refuses other pages.
     pub(super) fn shown(source: &Source, page: &Page, info: &PageInfo) -> Result<Self> {
-        if page.bits > 8 {
+        if page.bits > 16 {
             return Err(source.unsupported(format!(
-                "BitsPerSample (tag 258) = {} as 8-bit pixels, page {}",
+                "BitsPerSample (tag 258) = {} as pixels of 8 or 16 bits, page {}",
                 page.bits, page.name
             )));
         }
@@ -65,8 +67,9 @@ impl Pixels {
         };
         let color = u16::try_from(page.photometric).unwrap_or(u16::MAX);
         let color = match (color, page.bands) {
-            (photometric::WHITE_IS_ZERO, 1 | 2) => Color::Gray { scale, is_inverted: true },
-            (photometric::BLACK_IS_ZERO | photometric::MASK, 1 | 2) => {
+            (photometric::BLACK_IS_ZERO, _) | (photometric::RGB, 3..) if page.bits > 8 => Color::Raw,
+            (photometric::WHITE_IS_ZERO, 1 | 2) if page.bits <= 8 => Color::Gray { scale, is_inverted: true },
+            (photometric::BLACK_IS_ZERO | photometric::MASK, 1 | 2) if page.bits <= 8 => {
                 Color::Gray { scale, is_inverted: false }
             }
             (photometric::BLACK_IS_ZERO | photometric::RGB, 3..) if page.bits == 8 => Color::First(3),
@@ -101,9 +104,26 @@ impl Pixels {
             bits: page.bits,
             bands_per_row: page.bands_per_chunk(),
             is_planar: page.is_planar,
+            only_plane: None,
             big_endian: page.encoding.big_endian,
             color,
         }
+    }
+
+    /// The 8-bit bands of a page as they are.
+    pub(super) fn bands(page: &Page) -> Self {
+        Self::with(page, Color::First(page.bands))
+    }
+
+    /// One band as it is, if it has chunks of its own.
+    pub(super) fn plane(&self, page: &Page, band: usize) -> Option<Self> {
+        let color = match self.color {
+            Color::First(_) => Color::First(1),
+            Color::Raw => Color::Raw,
+            _ => return None,
+        };
+        let has_plane = self.is_planar && band < page.bands;
+        has_plane.then(|| Self { only_plane: Some(band), color, ..self.clone() })
     }
 
     /// Bytes per pixel of the output.
@@ -118,6 +138,9 @@ impl Pixels {
 
     /// The planes that have to be decoded.
     pub(super) fn planes(&self, page: &Page) -> Range<usize> {
+        if let Some(plane) = self.only_plane {
+            return plane..plane + 1;
+        }
         let n_used = match self.color {
             Color::Raw => page.bands,
             Color::First(bands) => bands,

@@ -1,24 +1,28 @@
-//! The full-resolution image of a TIFF file.
+//! The full-resolution image of a TIFF file and what belongs to it.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use ndarray::{Array3, ArrayViewMut3, s};
+use ndarray::{Array3, ArrayViewMut3, Axis, s};
 
-use super::file::{TiffFile, zeros};
+use super::file::TiffFile;
+use super::image::Image;
 use super::info::PageInfo;
-use super::page::Page;
-use super::region;
-use super::samples::Pixels;
+use super::roles::{Roles, roles};
 use super::source::Source;
-use super::tag::photometric;
-use crate::{Error, RasterReader, Result, Size, Window};
+use crate::raster::black_array;
+use crate::{
+    AssociatedImage, ByteSource, Error, Level, RasterReader, ReadOptions, Result, SampleType, Size, Window,
+};
 
 /// A slide or mask in a TIFF file, read by windows.
 ///
-/// The image is the first page of the chain that is neither a reduced copy nor a transparency mask, so thumbnails,
-/// labels, pyramid levels and `SubIFDs` are passed over. Three or more single-band 8-bit pages of one size are the
-/// R, G and B of one slide. Pixels are 8-bit RGB (palette and CMYK converted, alpha dropped) or gray; 1-bit masks
-/// read as 0 and 1. Where white is stored as 0, values are inverted, so that white is always the highest one.
+/// The image is the first page of the chain that is neither a reduced copy nor a transparency mask, or what OME-XML
+/// says it is; three or more single-band 8-bit pages of one size are the R, G and B of one slide. Reduced copies, in
+/// the chain or as `SubIFDs`, are its [levels](RasterReader::levels); label, macro and thumbnail are
+/// [beside it](RasterReader::associated_images). Pixels are 8-bit RGB (palette and CMYK converted, alpha dropped) or
+/// gray; 1-bit masks read as 0 and 1. Where white is stored as 0, values are inverted, so that white is always the
+/// highest one. Samples of 9 to 16 bits are read as they are, with [`RasterReader::read_u16`].
 ///
 /// Reads take `&self` and hold no lock: any number of threads may share one slide. A read that needs several tiles
 /// or strips decodes them in parallel on the current rayon pool.
@@ -26,48 +30,47 @@ use crate::{Error, RasterReader, Result, Size, Window};
 pub struct TiffSlide {
     source: Source,
     info: PageInfo,
-    /// One page with all bands (several pages of equal chunks count as its planes), or one page per band.
-    pages: Vec<(Page, Pixels)>,
-    bands: usize,
+    vendor: &'static str,
+    description: Option<String>,
+    /// From the largest; the first is the slide.
+    levels: Vec<(Level, Image)>,
+    associated: Vec<(AssociatedImage, Image)>,
 }
 
 impl TiffSlide {
     /// Opens the slide in a TIFF file.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut file = TiffFile::open(path)?;
-        let damage = file.damage.take();
-        let top_level = || (0..file.pages().len()).filter(|&idx| !file.pages()[idx].name.contains('/'));
-        let is_image = |&idx: &usize| !file.pages()[idx].is_reduced() && !file.pages()[idx].is_mask();
-        let first = top_level().find(is_image).unwrap_or(0);
-        let info = file.pages()[first].clone();
-        let is_band = |info: &PageInfo, size: Size| {
-            info.size == size
-                && (info.bands, info.bits) == (1, 8)
-                && info.photometric <= u32::from(photometric::BLACK_IS_ZERO)
+        Self::from_file(TiffFile::open(path)?)
+    }
+
+    /// Opens the slide in bytes from anywhere; `name` stands for the file in messages.
+    pub fn from_source(name: &Path, bytes: Arc<dyn ByteSource>) -> Result<Self> {
+        Self::from_file(TiffFile::from_source(name, bytes)?)
+    }
+
+    fn from_file(mut file: TiffFile) -> Result<Self> {
+        let Roles { levels: level_pages, associated, vendor } = roles(&mut file)?;
+        let [base, copies @ ..] = level_pages.as_slice() else {
+            return Err(Error::format(file.path(), "no image"));
         };
-        let mut band_pages: Vec<usize> = if is_band(&info, info.size) {
-            top_level().filter(is_image).filter(|&idx| is_band(&file.pages()[idx], info.size)).collect()
-        } else {
-            Vec::new()
-        };
-        // A damaged chain may hide the other bands of a single-band page, but nothing of an RGB one.
-        if let (Some(damage), false) = (damage, band_pages.is_empty()) {
-            return Err(damage);
+        let image = Image::new(&file, base)?;
+        let (size, bands, sample_type) = (image.size, image.bands, image.sample_type);
+        let mut levels = vec![(Level::full(size), image)];
+        // The slide is readable without a copy of it that is not.
+        for copy in copies.iter().filter_map(|pages| Image::new(&file, pages).ok()) {
+            if (copy.bands, copy.sample_type) == (bands, sample_type) {
+                levels.push((Level::reduced(copy.size, size), copy));
+            }
         }
-        let page = file.page(first)?;
-        let pages = if band_pages.len() >= 3 {
-            band_pages.truncate(3);
-            merge(band_pages.into_iter().map(|idx| file.page(idx)).collect::<Result<_>>()?)
-        } else {
-            vec![page]
-        };
-        let pages = pages.into_iter().map(|page| {
-            let pixels = Pixels::shown(&file.source, &page, &info)?;
-            Ok((page, pixels))
+        let associated = associated.iter().filter_map(|(name, page)| {
+            let image =
+                Image::new(&file, &[*page]).ok().filter(|image| image.sample_type == SampleType::U8)?;
+            Some((AssociatedImage::new(name, image.size), image))
         });
-        let pages: Vec<(Page, Pixels)> = pages.collect::<Result<_>>()?;
-        let bands = pages.iter().map(|(page, pixels)| pixels.bytes_per_pixel(page)).sum();
-        Ok(Self { source: file.source, info, pages, bands })
+        let associated = associated.collect();
+        let info = file.pages()[base[0]].clone();
+        let description = file.description(base[0]);
+        Ok(Self { source: file.source, info, vendor, description, levels, associated })
     }
 
     /// What the page of the image says about itself; of several pages, the first.
@@ -75,35 +78,39 @@ impl TiffSlide {
         &self.info
     }
 
-    fn check(&self, window: Window) -> Result<()> {
-        if window.width == 0 || window.height == 0 {
-            return Err(Error::usage(self.source.path(), format!("window {window} is empty")));
-        }
-        Ok(())
+    fn image(&self) -> &Image {
+        &self.levels[0].1
     }
 
-    /// Fills `out` with the part of the slide at `window`, which lies inside it.
-    fn read_inside(&self, window: Window, mut out: ArrayViewMut3<'_, u8>) -> Result<()> {
-        let [(page, pixels)] = self.pages.as_slice() else {
-            return self.pages.iter().enumerate().try_for_each(|(band, (page, pixels))| {
-                let band = out.slice_mut(s![.., .., band..=band]);
-                region::read(&self.source, page, pixels, window, band)
-            });
-        };
-        region::read(&self.source, page, pixels, window, out)
-    }
-
-    /// Fills the part of `out` that lies on the slide; the rest is left as it is if it `is_black` already.
-    fn read_part(&self, window: Window, mut out: ArrayViewMut3<'_, u8>, is_black: bool) -> Result<()> {
-        let inside = self.size().window().intersect(&window);
-        if !is_black && inside != Some(window) {
-            out.fill(0);
-        }
-        let Some(inside) = inside else { return Ok(()) };
+    /// Fills the part of `out`, `[height, width, bytes per pixel]`, that lies on the image.
+    fn read_part(
+        &self,
+        window: Window,
+        options: &ReadOptions<'_>,
+        mut out: ArrayViewMut3<'_, u8>,
+    ) -> Result<()> {
+        let image = &self.levels[options.level].1;
+        let Some(inside) = image.size.window().intersect(&window) else { return Ok(()) };
         let x = (inside.x - window.x) as usize;
         let y = (inside.y - window.y) as usize;
         let (width, height) = (inside.width as usize, inside.height as usize);
-        self.read_inside(inside, out.slice_mut(s![y..y + height, x..x + width, ..]))
+        let out = out.slice_mut(s![y..y + height, x..x + width, ..]);
+        image.read(&self.source, inside, options.bands, out)
+    }
+
+    /// Whether all pixels of the window lie on the level.
+    fn is_inside(&self, window: Window, level: usize) -> bool {
+        self.levels[level].1.size.window().intersect(&window) == Some(window)
+    }
+
+    fn refuse_wide(&self) -> Result<()> {
+        match self.image().sample_type {
+            SampleType::U8 => Ok(()),
+            SampleType::U16 => Err(self.source.unsupported(format!(
+                "BitsPerSample (tag 258) = {} as 8-bit pixels, page {}; read_u16 reads them",
+                self.info.bits, self.info.name
+            ))),
+        }
     }
 }
 
@@ -117,45 +124,95 @@ impl RasterReader for TiffSlide {
     }
 
     fn bands(&self) -> usize {
-        self.bands
+        self.image().bands
     }
 
     fn microns_per_px(&self) -> Option<f64> {
         self.info.microns_per_px
     }
 
-    fn read(&self, window: Window) -> Result<Array3<u8>> {
-        self.check(window)?;
-        let mut out = zeros(self.path(), window.size(), self.bands)?;
-        self.read_part(window, out.view_mut(), true)?;
+    fn read_with(
+        &self,
+        window: Window,
+        options: &ReadOptions<'_>,
+        mut out: ArrayViewMut3<'_, u8>,
+    ) -> Result<()> {
+        options.check(self.path(), window, self.levels.len(), self.bands(), out.dim())?;
+        self.refuse_wide()?;
+        if !self.is_inside(window, options.level) {
+            out.fill(options.fill_u8(self.path())?);
+        }
+        self.read_part(window, options, out)
+    }
+
+    fn sample_type(&self) -> SampleType {
+        self.image().sample_type
+    }
+
+    fn levels(&self) -> Vec<Level> {
+        self.levels.iter().map(|(level, _)| *level).collect()
+    }
+
+    fn vendor(&self) -> &'static str {
+        self.vendor
+    }
+
+    fn description(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    fn associated_images(&self) -> Vec<AssociatedImage> {
+        self.associated.iter().map(|(image, _)| image.clone()).collect()
+    }
+
+    fn read_associated(&self, name: &str) -> Result<Array3<u8>> {
+        let Some((_, image)) = self.associated.iter().find(|(image, _)| image.name == name) else {
+            let names: Vec<_> = self.associated.iter().map(|(image, _)| image.name.as_str()).collect();
+            return Err(Error::usage(self.path(), format!("no associated image {name:?} among {names:?}")));
+        };
+        let mut out = black_array(self.path(), image.size, image.bands)?;
+        image.read(&self.source, image.size.window(), None, out.view_mut())?;
         Ok(out)
     }
 
-    fn read_into(&self, window: Window, out: ArrayViewMut3<'_, u8>) -> Result<()> {
-        self.check(window)?;
-        let shape = (window.height as usize, window.width as usize, self.bands);
-        if out.dim() != shape {
-            return Err(Error::usage(
-                self.path(),
-                format!("an array of {:?} for a window that needs {shape:?}", out.dim()),
-            ));
+    fn read_array(&self, window: Window, options: &ReadOptions<'_>) -> Result<Array3<u8>> {
+        let n_bands = options.n_bands(self.bands());
+        let shape = (window.height as usize, window.width as usize, n_bands);
+        options.check(self.path(), window, self.levels.len(), self.bands(), shape)?;
+        self.refuse_wide()?;
+        let mut out = black_array(self.path(), window.size(), n_bands)?;
+        let fill = options.fill_u8(self.path())?;
+        if fill != 0 && !self.is_inside(window, options.level) {
+            out.fill(fill);
         }
-        self.read_part(window, out, false)
+        self.read_part(window, options, out.view_mut())?;
+        Ok(out)
+    }
+
+    fn read_u16(&self, window: Window, options: &ReadOptions<'_>) -> Result<Array3<u16>> {
+        if self.sample_type() == SampleType::U8 {
+            return Ok(self.read_array(window, options)?.mapv(u16::from));
+        }
+        let n_bands = options.n_bands(self.bands());
+        let shape = (window.height as usize, window.width as usize, n_bands);
+        options.check(self.path(), window, self.levels.len(), self.bands(), shape)?;
+        // Room for the samples is checked before it is taken.
+        let mut bytes = black_array(self.path(), window.size(), 2 * n_bands)?;
+        if options.fill != 0 && !self.is_inside(window, options.level) {
+            let fill = options.fill.to_ne_bytes();
+            bytes.lanes_mut(Axis(2)).into_iter().for_each(|mut pixel| {
+                pixel.iter_mut().zip(fill.iter().cycle()).for_each(|(byte, &fill)| *byte = fill);
+            });
+        }
+        self.read_part(window, options, bytes.view_mut())?;
+        Ok(samples_u16(&bytes))
     }
 }
 
-/// Treats single-band pages whose chunks match as the planes of one page, which reads them in one pass.
-fn merge(pages: Vec<Page>) -> Vec<Page> {
-    let is_black_zero = |page: &Page| page.photometric == u32::from(photometric::BLACK_IS_ZERO);
-    if !pages.iter().all(|page| is_black_zero(page) && page.has_same_chunks(&pages[0])) {
-        return pages;
-    }
-    let mut merged = pages[0].clone();
-    merged.bands = pages.len();
-    merged.is_planar = true;
-    for page in &pages[1..] {
-        merged.offsets.extend_from_slice(&page.offsets);
-        merged.byte_counts.extend_from_slice(&page.byte_counts);
-    }
-    vec![merged]
+/// Pairs of bytes in the machine's order as samples.
+fn samples_u16(bytes: &Array3<u8>) -> Array3<u16> {
+    let (height, width, len) = bytes.dim();
+    Array3::from_shape_fn((height, width, len / 2), |(y, x, band)| {
+        u16::from_ne_bytes([bytes[(y, x, 2 * band)], bytes[(y, x, 2 * band + 1)]])
+    })
 }

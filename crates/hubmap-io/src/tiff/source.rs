@@ -1,51 +1,68 @@
-//! A file that many threads read at once.
-//!
-//! Reads are positioned (`pread`) rather than through a memory map: a map would save one copy out of the page
-//! cache, but a file that shrinks while mapped kills the process with SIGBUS, and a network mount that drops does
-//! too. A positioned read reports both as errors.
+//! The bytes of a TIFF file, with errors that name the file.
 
-use std::fs::File;
+use std::io::IoSliceMut;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::byte_source::{ByteSource, Fetched, LocalFile};
 use crate::{Error, Result};
 
-/// An open file, its name for error messages and its length.
-#[derive(Debug)]
+/// A byte source and its name for error messages.
+#[derive(Debug, Clone)]
 pub(super) struct Source {
     path: PathBuf,
-    file: File,
-    len: u64,
+    bytes: Arc<dyn ByteSource>,
 }
 
 impl Source {
     /// Opens a regular file.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
-        let metadata = file.metadata().map_err(|e| Error::io(path, "open", e))?;
-        if !metadata.is_file() {
-            return Err(Error::usage(path, "not a file"));
-        }
-        Ok(Self { path: path.to_owned(), file, len: metadata.len() })
+        let file = LocalFile::open(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::InvalidInput => Error::usage(path, "not a file"),
+            _ => Error::io(path, "open", error),
+        })?;
+        Ok(Self::new(path, Arc::new(file)))
+    }
+
+    /// Bytes under a name of their own.
+    pub(super) fn new(path: &Path, bytes: Arc<dyn ByteSource>) -> Self {
+        Self { path: path.to_owned(), bytes }
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Bytes in the file.
+    /// Number of bytes.
     pub(super) fn len(&self) -> u64 {
-        self.len
+        self.bytes.byte_len()
+    }
+
+    /// The same file with the bytes of `ranges` at hand, or `None` if they are as good as at hand already.
+    ///
+    /// Ranges that leave the file are left out, so that reading them fails as it does in a local file.
+    pub(super) fn fetch(&self, ranges: impl FnOnce() -> Vec<Range<u64>>) -> Result<Option<Self>> {
+        if !self.bytes.is_remote() {
+            return Ok(None);
+        }
+        let len = self.len();
+        let mut ranges = ranges();
+        ranges.retain(|range| range.start < range.end && range.end <= len);
+        ranges.sort_unstable_by_key(|range| (range.start, range.end));
+        ranges.dedup();
+        let bytes = self.bytes.fetch(&ranges).map_err(|e| Error::io(&self.path, "read", e))?;
+        Ok(Some(Self::new(&self.path, Arc::new(Fetched::new(ranges, bytes, len)))))
     }
 
     /// Refuses `n_bytes` from `offset` on if they are not all in the file; `what` names them.
     pub(super) fn check(&self, offset: u64, n_bytes: u64, what: impl Fn() -> String) -> Result<()> {
+        let len = self.len();
         match offset.checked_add(n_bytes) {
-            Some(end) if end <= self.len => Ok(()),
-            Some(end) => Err(self.format(format!(
-                "truncated: {} ends at byte {end} but the file has {}",
-                what(),
-                self.len
-            ))),
+            Some(end) if end <= len => Ok(()),
+            Some(end) => {
+                Err(self.format(format!("truncated: {} ends at byte {end} but the file has {len}", what())))
+            }
             None => Err(self.format(format!("{} lies at the impossible byte {offset}", what()))),
         }
     }
@@ -53,7 +70,19 @@ impl Source {
     /// Fills `buffer` from `offset` on; `what` names the bytes.
     pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8], what: impl Fn() -> String) -> Result<()> {
         self.check(offset, buffer.len() as u64, what)?;
-        read_exact_at(&self.file, buffer, offset).map_err(|e| Error::io(&self.path, "read", e))
+        self.bytes.read_at(offset, buffer).map_err(|e| Error::io(&self.path, "read", e))
+    }
+
+    /// Fills several buffers from `offset` on; `what` names the bytes.
+    pub(super) fn read_vectored_at(
+        &self,
+        offset: u64,
+        buffers: &mut [IoSliceMut<'_>],
+        what: impl Fn() -> String,
+    ) -> Result<()> {
+        let n_bytes = buffers.iter().map(|buffer| buffer.len() as u64).sum();
+        self.check(offset, n_bytes, what)?;
+        self.bytes.read_vectored_at(offset, buffers).map_err(|e| Error::io(&self.path, "read", e))
     }
 
     /// An [`Error::Format`] about this file.
@@ -65,23 +94,4 @@ impl Source {
     pub(super) fn unsupported(&self, feature: impl Into<String>) -> Error {
         Error::unsupported(&self.path, feature)
     }
-}
-
-#[cfg(unix)]
-fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
-}
-
-#[cfg(windows)]
-fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> std::io::Result<()> {
-    use std::os::windows::fs::FileExt as _;
-    while !buffer.is_empty() {
-        let n_read = file.seek_read(buffer, offset)?;
-        if n_read == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        buffer = &mut buffer[n_read..];
-        offset += n_read as u64;
-    }
-    Ok(())
 }

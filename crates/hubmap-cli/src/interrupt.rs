@@ -20,7 +20,7 @@ pub(crate) fn listen() {
     }
 }
 
-/// Whether the work shall stop.
-pub(crate) fn requested() -> bool {
+/// Whether Ctrl-C or SIGTERM has asked the work to stop.
+pub fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }

@@ -13,5 +13,6 @@ pub use args::CommonArgs;
 pub use bars::{DataGenBars, InferBars, TrainBars};
 pub use config::{BASE_CONFIG, Config};
 pub use device::{DeviceSpec, UnknownDevice};
+pub use interrupt::requested as interrupted;
 pub use outcome::{Outcome, UsageError, print_line, run};
 pub use progress::{Bar, Progress};

@@ -11,6 +11,8 @@ mod mask_tiff;
 mod memory_slide;
 mod polygon;
 mod raster;
+#[cfg(feature = "remote")]
+mod remote;
 mod resample;
 mod rle;
 mod tiff;
@@ -24,9 +26,13 @@ pub use mask::Mask;
 pub use mask_tiff::{read_mask, write_mask_tiff};
 pub use memory_slide::MemorySlide;
 pub use polygon::{Bounds, Polygon, trace_polygons};
+#[cfg(feature = "remote")]
+pub use raster::open_remote;
 pub use raster::{
     AssociatedImage, Level, LevelUse, RasterReader, ReadOptions, SampleType, ScaleOptions, open,
 };
+#[cfg(feature = "remote")]
+pub use remote::{RemoteFile, RemoteOptions, is_remote};
 pub use resample::{area_downscale, area_downscale_2d, nearest_downscale, nearest_downscale_2d};
 pub use rle::{Rle, RleEncoder, RleError, Run};
 pub use tiff::{

@@ -9,8 +9,7 @@ use hubmap_io::{
     write_mask,
 };
 use hubmap_test_support::{fixture, json, npy};
-use ndarray::{Array3, ArrayView3, Axis, s};
-use proptest::prelude::*;
+use ndarray::{Array3, ArrayView3, Axis};
 use sha2::{Digest as _, Sha256};
 
 const FOLDER: &str = "numerics/11_tiff";
@@ -598,39 +597,4 @@ fn pages_are_described() {
     assert_eq!(samples.bytes, picture("rgb_chw.npy"));
     let error = file.read_page_window(0, Window::new(300, 0, 20, 20)).unwrap_err();
     assert!(matches!(error, Error::Usage { .. }), "{error}");
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn a_boundless_read_is_pad_then_crop(
-        width in 1_usize..90,
-        height in 1_usize..90,
-        spec_idx in 0_usize..36,
-        x in -40_i64..100,
-        y in -40_i64..100,
-        window_width in 1_u32..120,
-        window_height in 1_u32..120,
-    ) {
-        let picture = Array3::from_shape_fn((height, width, 3), |(y, x, band)| {
-            ((x * 7 + y * 13 + band * 91) ^ (x * y)) as u8
-        });
-        let lossless: Vec<TiffSpec> = specs(Size::new(width as u32, height as u32))
-            .into_iter()
-            .filter(|spec| !matches!(spec.compression, Compression::Jpeg { .. }))
-            .collect();
-        let spec = lossless[spec_idx * lossless.len() / 36].clone();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("slide.tiff");
-        write(&path, spec, &picture);
-        let slide = TiffSlide::open(&path).unwrap();
-        let window = Window::new(x, y, window_width, window_height);
-        let pixels = slide.read(window).unwrap();
-        prop_assert_eq!(&pixels, &pad_then_crop(picture.view(), window));
-        // A step through memory that is not one row after the other.
-        let mut wide = Array3::<u8>::zeros((window_height as usize, window_width as usize, 6));
-        slide.read_into(window, wide.slice_mut(s![.., .., ..;2])).unwrap();
-        prop_assert_eq!(wide.slice(s![.., .., ..;2]), pixels.view());
-    }
 }

@@ -278,7 +278,7 @@ mod run_lengths {
                 Array2::from_shape_fn((height, width), |(y, x)| {
                     let hash =
                         (x / block * 97 + y / block * 57 + seed as usize).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                    u8::from((hash >> 20) % (n_shades + 1) == 0)
+                    u8::from((hash >> 20).is_multiple_of(n_shades + 1))
                 })
             },
         )

@@ -60,6 +60,8 @@ fn draw(features: &[Feature]) {
         mask.fill_polygon(polygon);
     }
     let mut again = Mask::new(size);
-    trace_polygons(&mask).iter().for_each(|polygon| again.fill_polygon(polygon));
+    for polygon in trace_polygons(&mask) {
+        again.fill_polygon(&polygon);
+    }
     assert!(mask == again, "outlines of a mask draw it");
 }

@@ -41,7 +41,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// Draws the runs into the narrowest image of this height that holds them, and encodes it.
 fn draw(rle: &Rle, text: &str, height: u32, dice: &mut Dice) {
-    let n_pixels = rle.runs().last().map_or(1, |run| run.last());
+    let n_pixels = rle.runs().last().map_or(1, hubmap_io::Run::last);
     let width = n_pixels.div_ceil(height.into());
     if width.saturating_mul(height.into()) > MAX_PIXELS {
         let error = rle.decode(Size::new(dice.below(200), height));

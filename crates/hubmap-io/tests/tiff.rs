@@ -422,6 +422,24 @@ fn hostile_files_are_told_what_is_wrong_with_them() {
     check(b"GIF89a, not a TIFF at all", "not a TIFF file");
 }
 
+#[test]
+fn sides_beyond_memory_are_no_reason_to_allocate() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |size: (u32, u32), (bits, bands), place: (u32, u32), window: Window| {
+        let mut tags = one_strip(size, bits, 1, bands);
+        tags.extend([(273, 4, 1, place.0), (279, 4, 1, place.1)]);
+        let file = TiffFile::open(&scratch_file(&folder, &handmade(&tags, 0, &[])))?;
+        file.read_page_window(0, window)
+    };
+    let side = u32::MAX;
+    let corner = Window::new(i64::from(side) - 3, 0, 3, 1);
+    let pixels = read((side, 1), (8, 4096), (0, 0), corner).unwrap();
+    assert_eq!(pixels.bytes, Array3::<u8>::zeros((1, 3, 4096)));
+    let corner = Window::new(0, i64::from(side) - 3, 3, 3);
+    let error = read((side, side), (64, 4096), (8, 16), corner).unwrap_err();
+    assert!(matches!(error, Error::Format { .. }) && error.to_string().contains("chunks of"), "{error}");
+}
+
 /// Tags of a page of one strip, without its place.
 fn one_strip(size: (u32, u32), bits: u32, photometric: u32, bands: u32) -> Vec<(u16, u16, u32, u32)> {
     vec![

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Once;
 
-use hubmap_io::{Error, RasterReader as _, Size, TiffFile, TiffSlide, Window};
+use hubmap_io::{Error, PageInfo, RasterReader as _, Size, TiffFile, TiffSlide, Window};
 use hubmap_io_fuzz::{Dice, scratch_folder};
 use libfuzzer_sys::fuzz_target;
 use ndarray::{Array3, ArrayView3, s};
@@ -16,6 +16,9 @@ const MAX_PIXELS: u64 = 1 << 16;
 
 /// Bytes of samples that are read of one page.
 const MAX_BYTES: u64 = 1 << 20;
+
+/// Bytes of the largest compressed chunk that is decoded: any part of it takes all of it.
+const MAX_CHUNK_BYTES: u64 = 32 << 20;
 
 /// Pages that are read of one file.
 const MAX_PAGES: usize = 8;
@@ -55,9 +58,7 @@ fn read_pages(path: &Path, dice: &mut Dice) {
     assert!(!file.pages().is_empty());
     for (idx, info) in file.pages().iter().enumerate().take(MAX_PAGES) {
         let _ = (info.compression_name(), info.photometric_name(), file.description(idx));
-        let sample_len = u64::from(info.bits.div_ceil(8).next_power_of_two());
-        let n_bytes = info.size.area().saturating_mul(u64::from(info.bands)).saturating_mul(sample_len);
-        if info.size.area() > MAX_PIXELS || n_bytes > MAX_BYTES {
+        if info.size.area() > MAX_PIXELS || n_bytes(info, info.size) > MAX_BYTES || is_bomb(info) {
             continue;
         }
         let whole = match file.read_page(idx) {
@@ -81,6 +82,9 @@ fn read_slide(path: &Path, dice: &mut Dice) {
         Err(error) => return file_to_blame(path, &error),
     };
     let size = slide.size();
+    if is_bomb(slide.info()) {
+        return;
+    }
     for outside in [
         Window::new(size.width.into(), 0, 9, 7),
         Window::new(0, -7, 9, 7),
@@ -113,6 +117,17 @@ fn read_slide(path: &Path, dice: &mut Dice) {
     if let Some(Err(error)) = whole {
         file_to_blame(path, &error);
     }
+}
+
+/// Bytes of the samples of an image or chunk of a page.
+fn n_bytes(info: &PageInfo, size: Size) -> u64 {
+    let sample_len = u64::from(info.bits.div_ceil(8).next_power_of_two());
+    size.area().saturating_mul(info.bands.into()).saturating_mul(sample_len)
+}
+
+/// Whether a small file can ask for much memory, as it may with any codec.
+fn is_bomb(info: &PageInfo) -> bool {
+    info.compression != 1 && n_bytes(info, info.chunk) > MAX_CHUNK_BYTES
 }
 
 /// A window of an image that has pixels.

@@ -73,8 +73,10 @@ impl Window {
     /// The part that two windows share, or `None` if it is empty.
     pub fn intersect(&self, other: &Self) -> Option<Self> {
         let (x, y) = (self.x.max(other.x), self.y.max(other.y));
-        let width = u32::try_from(self.right().min(other.right()) - x).ok().filter(|&w| w > 0)?;
-        let height = u32::try_from(self.bottom().min(other.bottom()) - y).ok().filter(|&h| h > 0)?;
+        // Windows at both ends of the number range are further apart than numbers reach.
+        let (right, bottom) = (self.right().min(other.right()), self.bottom().min(other.bottom()));
+        let width = u32::try_from(right.saturating_sub(x)).ok().filter(|&w| w > 0)?;
+        let height = u32::try_from(bottom.saturating_sub(y)).ok().filter(|&h| h > 0)?;
         Some(Self { x, y, width, height })
     }
 

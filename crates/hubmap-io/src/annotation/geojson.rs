@@ -221,14 +221,14 @@ impl Coordinates {
         Ok(Polygon { exterior, holes: rings.collect::<Result<_, _>>()? })
     }
 
-    /// A ring without its closing vertex.
+    /// A ring without its closing vertex, however often the file repeats it.
     fn into_ring(self) -> Result<Vec<[f64; 2]>, String> {
         let mut ring = Vec::new();
         for item in self.into_list()? {
             let Self::Point(point) = item else { return Err("a vertex is not [x, y]".to_owned()) };
             ring.push(point);
         }
-        if ring.len() > 1 && ring.first() == ring.last() {
+        while ring.len() > 1 && ring.first() == ring.last() {
             ring.pop();
         }
         Ok(ring)

@@ -12,7 +12,7 @@ use super::page::{Codec, Page};
 use super::source::Source;
 use crate::Result;
 
-/// Largest decoded chunk of a compressed page.
+/// Largest decoded chunk of a compressed page, and of one that is not in the file.
 const MAX_CHUNK_LEN: u64 = 1 << 31;
 
 /// Buffers beyond this size are given back after a chunk rather than kept by the thread.
@@ -120,8 +120,8 @@ impl Decoder {
         // What precedes the first wanted row must be decoded too, unless samples are stored as they are.
         let first = if page.codec == Codec::None || is_sparse { skipped } else { 0 };
         let len = wanted - first;
-        if page.codec != Codec::None && wanted > MAX_CHUNK_LEN {
-            return Err(source.unsupported(format!("{} of {wanted} bytes", page.chunk_name(idx))));
+        if (page.codec != Codec::None || is_sparse) && len > MAX_CHUNK_LEN {
+            return Err(source.unsupported(format!("{} of {len} bytes", page.chunk_name(idx))));
         }
         if !is_sparse {
             check_stored(source, page, idx, wanted)?;

@@ -296,6 +296,12 @@ fn check_geometry(source: &Source, directory: &Directory, info: &PageInfo) -> Re
     if chunk.area() == 0 {
         return Err(source.format(format!("page {name} has chunks of {chunk} pixels")));
     }
+    let chunk_bits = u128::from(chunk.area()) * u128::from(*bands) * u128::from(info.bits);
+    if chunk_bits / 8 > i64::MAX as u128 {
+        return Err(
+            source.format(format!("page {name} has chunks of {chunk} pixels, more than a file holds"))
+        );
+    }
     if !(1..=MAX_BANDS).contains(bands) {
         return Err(source.unsupported(format!("SamplesPerPixel (tag 277) = {bands}, page {name}")));
     }

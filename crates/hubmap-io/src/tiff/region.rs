@@ -129,26 +129,36 @@ fn fill(
         buffers.resize_with(planes.len(), Vec::new);
     }
     let plane_len = page.across * page.down;
-    let mut decoded = Vec::with_capacity(planes.len());
-    for (plane, buffer) in planes.zip(buffers.iter_mut()) {
-        let chunk_idx = plane * plane_len + region.chunk_idx;
-        decoded.push(decoder.decode(source, page, chunk_idx, rows.clone(), buffer)?);
-    }
-    let mut convert = |rows: &[&[u8]], mut out: ArrayViewMut2<'_, u8>| {
+    let chunk_idx = |plane: usize| plane * plane_len + region.chunk_idx;
+    let mut convert = |rows: &[&[u8]], x: usize, mut out: ArrayViewMut2<'_, u8>| {
         if let Some(out) = out.as_slice_mut() {
-            pixels.convert(rows, region.x, n_columns, unpacked, out);
+            pixels.convert(rows, x, n_columns, unpacked, out);
         } else {
             let mut row = vec![0; out.len()];
-            pixels.convert(rows, region.x, n_columns, unpacked, &mut row);
+            pixels.convert(rows, x, n_columns, unpacked, &mut row);
             out.iter_mut().zip(row).for_each(|(out, value)| *out = value);
         }
     };
+    // Of a chunk that is not in the file only the wanted columns are made: its rows may be longer than memory.
+    let is_sparse = |idx: usize| page.offsets[idx] == 0 || page.byte_counts[idx] == 0;
+    if planes.clone().all(|plane| is_sparse(chunk_idx(plane))) {
+        let row = vec![0; (n_columns * page.bands_per_chunk() * page.bits).div_ceil(8)];
+        let rows = vec![row.as_slice(); planes.len()];
+        region.out.outer_iter_mut().for_each(|out| convert(&rows, 0, out));
+        return Ok(());
+    }
+    let mut decoded = Vec::with_capacity(planes.len());
+    for (plane, buffer) in planes.zip(buffers.iter_mut()) {
+        decoded.push(decoder.decode(source, page, chunk_idx(plane), rows.clone(), buffer)?);
+    }
     let outs = region.out.outer_iter_mut().enumerate();
     match decoded.as_slice() {
-        [plane] => outs.for_each(|(y, out)| convert(&[plane.row(y)], out)),
-        [r, g, b] => outs.for_each(|(y, out)| convert(&[r.row(y), g.row(y), b.row(y)], out)),
+        [plane] => outs.for_each(|(y, out)| convert(&[plane.row(y)], region.x, out)),
+        [r, g, b] => outs.for_each(|(y, out)| convert(&[r.row(y), g.row(y), b.row(y)], region.x, out)),
         planes => {
-            outs.for_each(|(y, out)| convert(&planes.iter().map(|p| p.row(y)).collect::<Vec<_>>(), out));
+            outs.for_each(|(y, out)| {
+                convert(&planes.iter().map(|p| p.row(y)).collect::<Vec<_>>(), region.x, out);
+            });
         }
     }
     Ok(())

@@ -21,5 +21,6 @@ pub use raster::{RasterReader, open};
 pub use resample::{area_downscale, area_downscale_2d, nearest_downscale, nearest_downscale_2d};
 pub use rle::{Rle, RleEncoder, RleError, Run};
 pub use tiff::{
-    Compression, Layout, PageInfo, RawSamples, TiffFile, TiffSlide, TiffSpec, TiffWriter, write_mask,
+    Compression, Layout, PageInfo, PyramidSpec, PyramidWriter, RawSamples, Reduction, Sample, SampleKind,
+    TiffFile, TiffSlide, TiffSpec, TiffWriter, write_mask,
 };

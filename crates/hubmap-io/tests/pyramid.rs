@@ -332,7 +332,7 @@ fn ome_files_have_their_levels_in_the_chain_and_as_sub_ifds() {
         assert!(page::<u16>(&file, child) == page::<u16>(&file, level));
     }
     let text = file.description(0).unwrap();
-    assert!(text.starts_with("<?xml") && text.contains("kidney &#60;3"), "{text}");
+    assert!(text.starts_with("<?xml") && text.contains("kidney &lt;3"), "{text}");
     assert_eq!(file.description(4), None);
     let microns: Vec<f64> = file.pages().iter().map(|info| info.microns_per_px.unwrap()).collect();
     assert!(

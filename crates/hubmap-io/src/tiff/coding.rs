@@ -13,6 +13,8 @@ pub(super) struct Coding {
     pub(super) compression: Compression,
     /// Whether samples are stored as horizontal differences.
     pub(super) predictor: bool,
+    /// Factor by which JPEG chroma is reduced in each direction, 1 or 2.
+    pub(super) chroma_subsampling: u8,
 }
 
 impl Coding {
@@ -24,14 +26,6 @@ impl Coding {
     /// Whether what is read back may differ from what was written.
     pub(super) const fn is_lossy(&self) -> bool {
         matches!(self.compression, Compression::Jpeg { .. })
-    }
-
-    /// Factor by which JPEG chroma is reduced in each direction.
-    pub(super) const fn chroma_subsampling(&self) -> u8 {
-        match self.compression {
-            Compression::Jpeg { quality } if quality < 90 => 2,
-            _ => 1,
-        }
     }
 
     /// Whether chunks are JPEG streams of three colour components.

@@ -85,7 +85,7 @@ impl ChunkEncoder {
         use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
         let mut out = Vec::with_capacity(pixels.len() / 4);
         let mut encoder = Encoder::new(&mut out, quality);
-        encoder.set_sampling_factor(match self.coding.chroma_subsampling() {
+        encoder.set_sampling_factor(match self.coding.chroma_subsampling {
             2 => SamplingFactor::F_2_2,
             _ => SamplingFactor::F_1_1,
         });

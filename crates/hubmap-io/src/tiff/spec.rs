@@ -51,6 +51,16 @@ pub enum Compression {
     },
 }
 
+impl Compression {
+    /// Factor by which JPEG chroma is reduced in each direction.
+    pub(super) const fn chroma_subsampling(self) -> u8 {
+        match self {
+            Self::Jpeg { quality } if quality < 90 => 2,
+            _ => 1,
+        }
+    }
+}
+
 impl std::str::FromStr for Compression {
     type Err = String;
 
@@ -153,6 +163,7 @@ impl TiffSpec {
             samples: if self.bits == 1 { SampleKind::Bit } else { SampleKind::U8 },
             compression: self.compression,
             predictor: self.predictor,
+            chroma_subsampling: self.compression.chroma_subsampling(),
         }
     }
 

@@ -164,7 +164,7 @@ fn fields(page: &Page<'_>, is_big: bool) -> Vec<(u16, Field)> {
         fields.push((tag::SAMPLE_FORMAT, Field::Short(vec![coding.samples.format(); *bands as usize])));
     }
     if coding.is_ycbcr() {
-        let factor = u16::from(coding.chroma_subsampling());
+        let factor = u16::from(coding.chroma_subsampling);
         fields.push((tag::YCBCR_SUBSAMPLING, Field::Short(vec![factor, factor])));
     }
     fields.sort_by_key(|&(tag, _)| tag);

@@ -6,8 +6,9 @@ use std::path::Path;
 use super::spec::PyramidSpec;
 use crate::tiff::sample_kind::SampleKind;
 
-/// The OME-XML of a pyramid in the file `path`, in 7-bit characters, as TIFF wants its texts.
+/// The OME-XML of a pyramid in the file `path`.
 ///
+/// It is UTF-8 without references by number: Bio-Formats takes `&#181;` apart before it parses the text.
 /// Levels are not mentioned: readers find them as `SubIFDs` of the page that `TiffData` names.
 pub(super) fn ome_xml(spec: &PyramidSpec, path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -37,8 +38,8 @@ pub(super) fn ome_xml(spec: &PyramidSpec, path: &Path) -> String {
     if let Some(microns) = spec.microns_per_px {
         let _ = write!(
             xml,
-            " PhysicalSizeX=\"{microns}\" PhysicalSizeXUnit=\"&#181;m\" \
-             PhysicalSizeY=\"{microns}\" PhysicalSizeYUnit=\"&#181;m\""
+            " PhysicalSizeX=\"{microns}\" PhysicalSizeXUnit=\"µm\" \
+             PhysicalSizeY=\"{microns}\" PhysicalSizeYUnit=\"µm\""
         );
     }
     let _ = write!(
@@ -55,12 +56,14 @@ fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '\u{fffe}' | '\u{ffff}' => out.push(' '),
-            '<' | '>' | '&' | '"' | '\'' | '\n' | '\r' | '\t' | '\u{7f}'.. => {
-                let _ = write!(out, "&#{};", u32::from(c));
-            }
-            ' '..='~' => out.push(c),
-            _ => out.push(' '),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&apos;"),
+            '\n' => out.push('\n'),
+            '\0'..' ' | '\u{fffe}' | '\u{ffff}' => out.push(' '),
+            _ => out.push(c),
         }
     }
     out
@@ -73,10 +76,7 @@ mod tests {
 
     #[test]
     fn texts_are_escaped() {
-        assert_eq!(
-            escaped("a<b>&\"c'\n\u{0}µ😀\u{ffff}"),
-            "a&#60;b&#62;&#38;&#34;c&#39;&#10; &#181;&#128512; "
-        );
+        assert_eq!(escaped("a<b>&\"c'\n\u{0}µ😀\u{ffff}"), "a&lt;b&gt;&amp;&quot;c&apos;\n µ😀 ");
     }
 
     #[test]
@@ -84,14 +84,14 @@ mod tests {
         let spec = PyramidSpec { microns_per_px: Some(0.5), ..PyramidSpec::rgb(Size::new(30, 20)) };
         let xml = ome_xml(&spec, Path::new("folder/a&b.ome.tiff"));
         for part in [
-            "Name=\"a&#38;b.ome.tiff\"",
+            "Name=\"a&amp;b.ome.tiff\"",
             "Type=\"uint8\"",
             "SizeX=\"30\" SizeY=\"20\" SizeZ=\"1\" SizeC=\"3\" SizeT=\"1\"",
-            "PhysicalSizeX=\"0.5\" PhysicalSizeXUnit=\"&#181;m\"",
+            "PhysicalSizeX=\"0.5\" PhysicalSizeXUnit=\"µm\"",
             "SamplesPerPixel=\"3\"",
         ] {
             assert!(xml.contains(part), "{part} is not in {xml}");
         }
-        assert!(xml.is_ascii());
+        assert!(!xml.contains("&#"));
     }
 }

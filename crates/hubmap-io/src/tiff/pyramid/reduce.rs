@@ -111,7 +111,13 @@ mod tests {
     use crate::Compression;
 
     fn halved(bytes: &[u8], size: Size, samples: SampleKind, bands: usize, reduction: Reduction) -> Vec<u8> {
-        let coding = Coding { bands, samples, compression: Compression::None, predictor: false };
+        let coding = Coding {
+            bands,
+            samples,
+            compression: Compression::None,
+            predictor: false,
+            chroma_subsampling: 1,
+        };
         let n = coding.bytes_per_pixel();
         let row_len = size.width as usize * n;
         let out_row_len = size.width.div_ceil(2) as usize * n;

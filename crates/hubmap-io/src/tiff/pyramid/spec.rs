@@ -43,6 +43,9 @@ pub struct PyramidSpec {
     /// Text for the description of the image.
     pub description: Option<String>,
     /// Whether to write OME-TIFF: OME-XML as `ImageDescription`, and levels as `SubIFDs` too.
+    ///
+    /// JPEG then has 4:2:0 chroma at every quality, because Bio-Formats 7.3 misreads full chroma in TIFF tiles of any
+    /// writer. It also misreads tiles of bits where the width is no multiple of 8: give QuPath masks of `U8`.
     pub ome: bool,
     /// Bytes of half-finished tiles of reduced levels that are kept in memory.
     ///
@@ -117,6 +120,7 @@ impl PyramidSpec {
             samples: self.samples,
             compression: self.compression,
             predictor: self.predictor,
+            chroma_subsampling: if self.ome { 2 } else { self.compression.chroma_subsampling() },
         }
     }
 

@@ -4,7 +4,7 @@
 use ndarray::{Array3, Axis, s};
 
 use crate::{
-    Error, LevelUse, RasterReader, ReadOptions, SampleType, ScaleOptions, Size, Window, area_downscale,
+    Error, LevelUse, RasterReader, ReadOptions, SampleKind, ScaleOptions, Size, Window, area_downscale,
 };
 
 /// Checks a reader of an 8-bit slide whose full-resolution pixels are `truth`, `[height, width, bands]`.
@@ -17,7 +17,7 @@ use crate::{
 pub fn check_reader(reader: &dyn RasterReader, truth: &Array3<u8>) {
     let (height, width, bands) = truth.dim();
     assert_eq!(reader.size(), Size::new(width as u32, height as u32), "size");
-    assert_eq!((reader.bands(), reader.sample_type()), (bands, SampleType::U8), "samples");
+    assert_eq!((reader.bands(), reader.sample_kind()), (bands, SampleKind::U8), "samples");
     check_windows(reader, truth);
     check_bands(reader, truth);
     check_arrays(reader);

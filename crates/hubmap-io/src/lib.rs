@@ -28,13 +28,12 @@ pub use memory_slide::MemorySlide;
 pub use polygon::{Bounds, Polygon, trace_polygons};
 #[cfg(feature = "remote")]
 pub use raster::open_remote;
-pub use raster::{
-    AssociatedImage, Level, LevelUse, RasterReader, ReadOptions, SampleType, ScaleOptions, open,
-};
+pub use raster::{AssociatedImage, Level, LevelUse, RasterReader, ReadOptions, ScaleOptions, open};
 #[cfg(feature = "remote")]
 pub use remote::{RemoteFile, RemoteOptions, is_remote};
 pub use resample::{area_downscale, area_downscale_2d, nearest_downscale, nearest_downscale_2d};
 pub use rle::{Rle, RleEncoder, RleError, Run};
 pub use tiff::{
-    Compression, Layout, PageInfo, RawSamples, TiffFile, TiffSlide, TiffSpec, TiffWriter, write_mask,
+    Compression, Layout, PageInfo, PyramidSpec, PyramidWriter, RawSamples, Reduction, Sample, SampleKind,
+    TiffFile, TiffSlide, TiffSpec, TiffWriter, write_mask,
 };

@@ -5,7 +5,7 @@ use std::path::Path;
 use ndarray::{Array3, ArrayViewMut3, s};
 
 use crate::window_memory::black;
-use crate::{Error, Result, Size, TiffSlide, Window, area_downscale};
+use crate::{Error, Result, SampleKind, Size, TiffSlide, Window, area_downscale};
 
 /// A slide that can be read by windows from several threads at once.
 ///
@@ -30,9 +30,10 @@ pub trait RasterReader: Send + Sync {
     /// another shape, a level or band that is not there, or samples of 16 bits.
     fn read_with(&self, window: Window, options: &ReadOptions<'_>, out: ArrayViewMut3<'_, u8>) -> Result<()>;
 
-    /// What a sample is; slides of 16 bits are read with [`RasterReader::read_u16`].
-    fn sample_type(&self) -> SampleType {
-        SampleType::U8
+    /// What a sample is: [`SampleKind::U8`] for up to 8 bits, [`SampleKind::U16`] for slides of 9 to 16 bits, which are
+    /// read with [`RasterReader::read_u16`].
+    fn sample_kind(&self) -> SampleKind {
+        SampleKind::U8
     }
 
     /// The image at full resolution and its reduced copies, from the largest to the smallest; never empty.
@@ -220,16 +221,6 @@ impl AssociatedImage {
     pub fn new(name: &str, size: Size) -> Self {
         Self { name: name.to_owned(), size }
     }
-}
-
-/// What the samples of a slide are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SampleType {
-    /// Up to 8 bits, in one byte.
-    U8,
-    /// 9 to 16 bits, in two bytes.
-    U16,
 }
 
 /// Opens a slide or mask in a local file; the format is recognised by content, not by name.

@@ -1,5 +1,6 @@
 //! TIFF files: a streaming writer, and a reader of windows that needs no lock and no C library.
 
+mod coding;
 mod decode;
 mod encode;
 mod fax;
@@ -10,9 +11,12 @@ mod info;
 mod jpeg;
 mod lzw;
 mod ome;
+mod output;
 mod page;
+mod pyramid;
 mod region;
 mod roles;
+mod sample_kind;
 mod samples;
 mod slide;
 mod source;
@@ -24,6 +28,8 @@ mod ycbcr;
 
 pub use file::{RawSamples, TiffFile};
 pub use info::PageInfo;
+pub use pyramid::{PyramidSpec, PyramidWriter, Reduction};
+pub use sample_kind::{Sample, SampleKind};
 pub use slide::TiffSlide;
 pub use spec::{Compression, Layout, TiffSpec};
 pub use writer::{TiffWriter, write_mask};

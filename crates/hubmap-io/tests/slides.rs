@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use hubmap_io::{
-    Error, LevelUse, RasterReader as _, ReadOptions, SampleType, ScaleOptions, Size, TiffSlide, Window, area_downscale,
+    Compression, Error, LevelUse, PyramidSpec, PyramidWriter, RasterReader as _, ReadOptions, Reduction,
+    SampleKind, ScaleOptions, Size, TiffSlide, Window, area_downscale,
 };
 use hubmap_test_support::fixture;
 use ndarray::{Array3, Axis, concatenate, s};
@@ -72,7 +73,7 @@ fn bands_in_pages_have_levels_in_pages() {
 #[test]
 fn samples_of_16_bits_are_read_as_they_are() {
     let slide = open("wide.tif");
-    assert_eq!((slide.sample_type(), slide.bands()), (SampleType::U16, 3));
+    assert_eq!((slide.sample_kind(), slide.bands()), (SampleKind::U16, 3));
     let expected = picture(70, 90, 4, 5).mapv(|value| u16::from(value) * 257 + 3);
     let window = Window::new(-2, 10, 60, 75);
     let pixels = slide.read_u16(window, &ReadOptions { fill: 65_000, ..ReadOptions::default() }).unwrap();
@@ -87,6 +88,32 @@ fn samples_of_16_bits_are_read_as_they_are() {
 }
 
 #[test]
+fn levels_of_our_writer_are_known_to_be_exact() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pyramid.tiff");
+    let pixels = picture(333, 419, 3, 6);
+    let size = Size::new(419, 333);
+    let exact = |reduction, compression| {
+        let predictor = false;
+        let spec = PyramidSpec { tile: 64, reduction, compression, predictor, ..PyramidSpec::rgb(size) };
+        let writer = PyramidWriter::create(&path, spec).unwrap();
+        writer.write_block(0, 0, &pixels).unwrap();
+        writer.finish().unwrap();
+        let slide = TiffSlide::open(&path).unwrap();
+        for window in
+            [Window::new(0, 0, 418, 332), Window::new(66, 20, 100, 102), Window::new(-2, 20, 100, 102)]
+        {
+            let reduced = slide.read_scaled(window, 2, &ScaleOptions::default()).unwrap();
+            assert!(reduced == area_downscale(slide.read(window).unwrap().view(), 2), "{window}");
+        }
+        slide.levels().iter().map(|level| level.is_exact).collect::<Vec<_>>()
+    };
+    assert_eq!(exact(Reduction::Mean, Compression::Zstd), [true, true, false, false]);
+    assert_eq!(exact(Reduction::Nearest, Compression::Zstd), [true, false, false, false]);
+    assert_eq!(exact(Reduction::Mean, Compression::Jpeg { quality: 90 }), [true, false, false, false]);
+}
+
+#[test]
 fn reduced_reads_start_from_a_level_only_if_they_may() {
     let slide = open("aperio.svs");
     let window = Window::new(-8, 16, 128, 96);
@@ -98,8 +125,12 @@ fn reduced_reads_start_from_a_level_only_if_they_may() {
     let copy = slide.read_array(Window::new(-2, 4, 32, 24), &at_level).unwrap();
     assert!(quick == area_downscale(copy.view(), 2));
     // Windows that do not lie on the level's pixels, and factors that its downsample does not divide.
-    for (window, factor) in [(Window::new(-7, 16, 128, 96), 8), (window, 6), (Window::new(0, 0, 130, 96), 8)] {
+    for (window, factor) in [(Window::new(-7, 16, 128, 96), 8), (window, 6), (Window::new(0, 0, 130, 96), 8)]
+    {
         let reduced = slide.read_scaled(window, factor, &any).unwrap();
-        assert!(reduced == area_downscale(slide.read(window).unwrap().view(), factor), "{window} by {factor}");
+        assert!(
+            reduced == area_downscale(slide.read(window).unwrap().view(), factor),
+            "{window} by {factor}"
+        );
     }
 }

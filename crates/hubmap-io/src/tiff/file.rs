@@ -86,6 +86,13 @@ impl TiffFile {
         self.directories.get(page_idx)?.text(&self.source, super::tag::IMAGE_DESCRIPTION)
     }
 
+    /// Whether a page says that it holds the rounded means of 2 × 2 pixels of the level before.
+    pub(super) fn has_exact_means(&self, page_idx: usize) -> bool {
+        let directory = self.directories.get(page_idx);
+        directory.and_then(|directory| directory.text(&self.source, super::tag::SOFTWARE)).as_deref()
+            == Some(EXACT_MEANS)
+    }
+
     /// All samples of a page.
     pub fn read_page(&self, page_idx: usize) -> Result<RawSamples> {
         let page = self.page(page_idx)?;
@@ -117,3 +124,6 @@ impl TiffFile {
         Page::read(&self.source, self.encoding, directory)
     }
 }
+
+/// What our writer notes as the `Software` of levels that lost nothing but the rounding of their means.
+pub(super) const EXACT_MEANS: &str = "hubmap-io, lossless means of 2x2 pixels";

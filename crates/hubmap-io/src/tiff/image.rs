@@ -9,7 +9,7 @@ use super::samples::Pixels;
 use super::source::Source;
 use super::tag::photometric;
 use crate::raster::black_array;
-use crate::{Result, SampleType, Size, Window};
+use crate::{Result, SampleKind, Size, Window};
 
 /// A level of a slide, or an image beside it.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Image {
     pub(super) size: Size,
     /// Samples per pixel that come out.
     pub(super) bands: usize,
-    pub(super) sample_type: SampleType,
+    pub(super) sample_kind: SampleKind,
     /// One page with all bands (several pages of equal chunks count as its planes), or one page per band.
     pages: Vec<(Page, Pixels)>,
 }
@@ -27,8 +27,8 @@ impl Image {
     pub(super) fn new(file: &TiffFile, page_idxs: &[usize]) -> Result<Self> {
         let pages = page_idxs.iter().map(|&idx| file.page(idx)).collect::<Result<Vec<_>>>()?;
         let infos = page_idxs.iter().filter_map(|&idx| file.pages().get(idx));
-        let sample_type =
-            if pages.iter().any(|page| page.bits > 8) { SampleType::U16 } else { SampleType::U8 };
+        let sample_kind =
+            if pages.iter().any(|page| page.bits > 8) { SampleKind::U16 } else { SampleKind::U8 };
         let pages: Vec<(Page, Pixels)> = if let Some(merged) = merge(&pages) {
             let pixels = Pixels::bands(&merged);
             vec![(merged, pixels)]
@@ -40,14 +40,14 @@ impl Image {
             shown.collect::<Result<_>>()?
         };
         let (first, pixels) = &pages[0];
-        let bands = match (sample_type, pages.len()) {
-            (SampleType::U8, 1) => pixels.bytes_per_pixel(first),
+        let bands = match (sample_kind, pages.len()) {
             // What follows red, green and blue is alpha.
-            (SampleType::U16, 1) if first.photometric == u32::from(photometric::RGB) => first.bands.min(3),
-            (SampleType::U16, 1) => first.bands,
+            (SampleKind::U16, 1) if first.photometric == u32::from(photometric::RGB) => first.bands.min(3),
+            (SampleKind::U16, 1) => first.bands,
+            (_, 1) => pixels.bytes_per_pixel(first),
             (_, n_pages) => n_pages,
         };
-        Ok(Self { size: first.size, bands, sample_type, pages })
+        Ok(Self { size: first.size, bands, sample_kind, pages })
     }
 
     /// Fills `out`, `[height, width, bands wanted × bytes per sample]`, with a window inside the image.

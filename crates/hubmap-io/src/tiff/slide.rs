@@ -12,7 +12,7 @@ use super::roles::{Roles, roles};
 use super::source::Source;
 use crate::raster::black_array;
 use crate::{
-    AssociatedImage, ByteSource, Error, Level, RasterReader, ReadOptions, Result, SampleType, Size, Window,
+    AssociatedImage, ByteSource, Error, Level, RasterReader, ReadOptions, Result, SampleKind, Size, Window,
 };
 
 /// A slide or mask in a TIFF file, read by windows.
@@ -54,17 +54,22 @@ impl TiffSlide {
             return Err(Error::format(file.path(), "no image"));
         };
         let image = Image::new(&file, base)?;
-        let (size, bands, sample_type) = (image.size, image.bands, image.sample_type);
+        let (size, bands, sample_kind) = (image.size, image.bands, image.sample_kind);
         let mut levels = vec![(Level::full(size), image)];
         // The slide is readable without a copy of it that is not.
-        for copy in copies.iter().filter_map(|pages| Image::new(&file, pages).ok()) {
-            if (copy.bands, copy.sample_type) == (bands, sample_type) {
-                levels.push((Level::reduced(copy.size, size), copy));
+        for pages in copies {
+            let Ok(copy) = Image::new(&file, pages) else { continue };
+            if (copy.bands, copy.sample_kind) == (bands, sample_kind) {
+                let mut level = Level::reduced(copy.size, size);
+                // Our writer says that it took means; those of means are rounded twice.
+                level.is_exact = pages.iter().all(|&idx| file.has_exact_means(idx))
+                    && copy.size == Size::new(size.width.div_ceil(2), size.height.div_ceil(2));
+                levels.push((level, copy));
             }
         }
         let associated = associated.iter().filter_map(|(name, page)| {
             let image =
-                Image::new(&file, &[*page]).ok().filter(|image| image.sample_type == SampleType::U8)?;
+                Image::new(&file, &[*page]).ok().filter(|image| image.sample_kind == SampleKind::U8)?;
             Some((AssociatedImage::new(name, image.size), image))
         });
         let associated = associated.collect();
@@ -104,13 +109,13 @@ impl TiffSlide {
     }
 
     fn refuse_wide(&self) -> Result<()> {
-        match self.image().sample_type {
-            SampleType::U8 => Ok(()),
-            SampleType::U16 => Err(self.source.unsupported(format!(
-                "BitsPerSample (tag 258) = {} as 8-bit pixels, page {}; read_u16 reads them",
-                self.info.bits, self.info.name
-            ))),
+        if self.image().sample_kind == SampleKind::U8 {
+            return Ok(());
         }
+        Err(self.source.unsupported(format!(
+            "BitsPerSample (tag 258) = {} as 8-bit pixels, page {}; read_u16 reads them",
+            self.info.bits, self.info.name
+        )))
     }
 }
 
@@ -145,8 +150,8 @@ impl RasterReader for TiffSlide {
         self.read_part(window, options, out)
     }
 
-    fn sample_type(&self) -> SampleType {
-        self.image().sample_type
+    fn sample_kind(&self) -> SampleKind {
+        self.image().sample_kind
     }
 
     fn levels(&self) -> Vec<Level> {
@@ -190,7 +195,7 @@ impl RasterReader for TiffSlide {
     }
 
     fn read_u16(&self, window: Window, options: &ReadOptions<'_>) -> Result<Array3<u16>> {
-        if self.sample_type() == SampleType::U8 {
+        if self.sample_kind() == SampleKind::U8 {
             return Ok(self.read_array(window, options)?.mapv(u16::from));
         }
         let n_bands = options.n_bands(self.bands());

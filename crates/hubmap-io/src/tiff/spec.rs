@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use super::coding::Coding;
+use super::sample_kind::SampleKind;
 use crate::{Error, Result, Size};
 
 /// How the pixels of a TIFF file are cut into chunks and where the bands go.
@@ -47,6 +49,16 @@ pub enum Compression {
         /// From 1 (smallest) to 100 (best).
         quality: u8,
     },
+}
+
+impl Compression {
+    /// Factor by which JPEG chroma is reduced in each direction.
+    pub(super) const fn chroma_subsampling(self) -> u8 {
+        match self {
+            Self::Jpeg { quality } if quality < 90 => 2,
+            _ => 1,
+        }
+    }
 }
 
 impl std::str::FromStr for Compression {
@@ -144,17 +156,15 @@ impl TiffSpec {
         }
     }
 
-    /// Factor by which JPEG chroma is reduced in each direction.
-    pub(super) const fn chroma_subsampling(&self) -> u8 {
-        match self.compression {
-            Compression::Jpeg { quality } if quality < 90 => 2,
-            _ => 1,
+    /// How the samples of a chunk become bytes.
+    pub(super) const fn coding(&self) -> Coding {
+        Coding {
+            bands: self.bands_per_chunk(),
+            samples: if self.bits == 1 { SampleKind::Bit } else { SampleKind::U8 },
+            compression: self.compression,
+            predictor: self.predictor,
+            chroma_subsampling: self.compression.chroma_subsampling(),
         }
-    }
-
-    /// Whether chunks are JPEG streams of three colour components.
-    pub(super) const fn is_ycbcr(&self) -> bool {
-        matches!(self.compression, Compression::Jpeg { .. }) && self.bands_per_chunk() == 3
     }
 
     /// Refuses what cannot be written.
@@ -171,50 +181,36 @@ impl TiffSpec {
         }
         match self.layout {
             Layout::Tiled { tile, .. } | Layout::Pages { tile } => {
-                if tile == 0 || tile % 16 != 0 || tile > MAX_TILE_PX {
-                    return refuse(format!("tile side {tile} is not a multiple of 16 up to {MAX_TILE_PX}"));
-                }
+                check_tile(tile).or_else(refuse)?;
             }
             Layout::Strips { rows: 0, .. } => return refuse("strips need at least one row".to_owned()),
             Layout::Strips { .. } => {}
         }
-        if self.predictor {
-            let suits =
-                matches!(self.compression, Compression::Lzw | Compression::Deflate | Compression::Zstd);
-            if !suits || self.bits != 8 {
-                return refuse(format!(
-                    "the predictor does not go with {:?} and {} bits",
-                    self.compression, self.bits
-                ));
-            }
+        let chunk = self.chunk_size();
+        self.coding().validate(chunk).or_else(refuse)?;
+        let is_jpeg = matches!(self.compression, Compression::Jpeg { .. });
+        if is_jpeg && !chunk.height.is_multiple_of(16) && chunk.height < self.size.height {
+            return refuse(format!("JPEG strips of {} rows are not a multiple of 16", chunk.height));
         }
-        if let Compression::Jpeg { quality } = self.compression {
-            self.validate_jpeg(path, quality)?;
-        }
-        match self.microns_per_px {
-            Some(microns) if !(1e-4..1e7).contains(&microns) => {
-                refuse(format!("{microns} microns per pixel cannot be stored"))
-            }
-            _ => Ok(()),
-        }
+        check_microns(self.microns_per_px).or_else(refuse)
     }
+}
 
-    fn validate_jpeg(&self, path: &Path, quality: u8) -> Result<()> {
-        let refuse = |problem: String| Err(Error::usage(path, problem));
-        if self.bits != 8 {
-            return refuse(format!("JPEG cannot hold samples of {} bits", self.bits));
+/// Says what is wrong with the side of a tile.
+pub(super) fn check_tile(tile: u32) -> std::result::Result<(), String> {
+    if tile == 0 || !tile.is_multiple_of(16) || tile > MAX_TILE_PX {
+        return Err(format!("tile side {tile} is not a multiple of 16 up to {MAX_TILE_PX}"));
+    }
+    Ok(())
+}
+
+/// Says what is wrong with a pixel size.
+pub(super) fn check_microns(microns_per_px: Option<f64>) -> std::result::Result<(), String> {
+    match microns_per_px {
+        Some(microns) if !(1e-4..1e7).contains(&microns) => {
+            Err(format!("{microns} microns per pixel cannot be stored"))
         }
-        if !(1..=100).contains(&quality) {
-            return refuse(format!("JPEG quality {quality} is not in 1 to 100"));
-        }
-        let Size { width, height } = self.chunk_size();
-        if width > JPEG_MAX_SIDE || height > JPEG_MAX_SIDE {
-            return refuse(format!("a JPEG chunk of {width}x{height} exceeds {JPEG_MAX_SIDE} pixels a side"));
-        }
-        if height % 16 != 0 && height < self.size.height {
-            return refuse(format!("JPEG strips of {height} rows are not a multiple of 16"));
-        }
-        Ok(())
+        _ => Ok(()),
     }
 }
 
@@ -223,6 +219,3 @@ pub(super) const CLASSIC_LIMIT: u64 = u32::MAX as u64;
 
 /// Largest side of a tile that is written.
 const MAX_TILE_PX: u32 = 16384;
-
-/// Largest side of a JPEG stream.
-const JPEG_MAX_SIDE: u32 = 65535;

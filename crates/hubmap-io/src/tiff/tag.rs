@@ -17,6 +17,7 @@ pub(super) const Y_RESOLUTION: u16 = 283;
 pub(super) const PLANAR_CONFIG: u16 = 284;
 pub(super) const T4_OPTIONS: u16 = 292;
 pub(super) const RESOLUTION_UNIT: u16 = 296;
+pub(super) const SOFTWARE: u16 = 305;
 pub(super) const PREDICTOR: u16 = 317;
 pub(super) const COLOR_MAP: u16 = 320;
 pub(super) const TILE_WIDTH: u16 = 322;

@@ -1,7 +1,9 @@
 //! Image file directories as bytes.
 
-use super::spec::{CLASSIC_LIMIT, Compression, Layout, TiffSpec};
+use super::coding::Coding;
+use super::spec::{CLASSIC_LIMIT, Compression};
 use super::tag;
+use crate::Size;
 
 /// Field types that the writer uses, with their codes.
 #[derive(Clone)]
@@ -54,18 +56,41 @@ pub(super) struct ChunkTable {
     pub(super) byte_counts: Vec<u32>,
 }
 
-/// The directory of one page, to be placed at `position`; `is_last` ends the chain, else the next follows at once.
+/// How a page is cut into chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chunks {
+    /// Tiles of this side.
+    Tiles(u32),
+    /// Strips of so many rows.
+    Strips(u32),
+}
+
+/// What the directory of one page says.
+#[derive(Debug, Clone)]
+pub(super) struct Page<'a> {
+    pub(super) size: Size,
+    /// Samples per pixel.
+    pub(super) bands: u16,
+    pub(super) coding: Coding,
+    pub(super) chunks: Chunks,
+    /// Whether each band has chunks of its own.
+    pub(super) is_planar: bool,
+    /// `NewSubfileType` bits.
+    pub(super) subfile_type: u32,
+    pub(super) description: Option<&'a str>,
+    pub(super) software: Option<&'a str>,
+    pub(super) microns_per_px: Option<f64>,
+    /// Places of the directories that belong to this page but not to the chain.
+    pub(super) sub_ifds: &'a [u64],
+    pub(super) table: &'a ChunkTable,
+}
+
+/// The directory of a page, to be placed at `position`; the chain goes on at `next`, and ends if that is 0.
 ///
-/// Values that do not fit into an entry lie between the entries and the next directory.
-pub(super) fn directory(
-    spec: &TiffSpec,
-    table: &ChunkTable,
-    page_idx: usize,
-    position: u64,
-    is_last: bool,
-) -> Vec<u8> {
-    let fields = fields(spec, table, page_idx);
-    let (count_len, entry_len, inline_len) = if spec.big { (8, 20, 8) } else { (2, 12, 4) };
+/// Values that do not fit into an entry lie after the entries. The length depends on neither place.
+pub(super) fn directory(page: &Page<'_>, is_big: bool, position: u64, next: u64) -> Vec<u8> {
+    let fields = fields(page, is_big);
+    let (count_len, entry_len, inline_len) = if is_big { (8, 20, 8) } else { (2, 12, 4) };
     let head_len = count_len + entry_len * fields.len() + inline_len;
     let offset_bytes = |value: u64| value.to_le_bytes()[..inline_len].to_vec();
 
@@ -87,7 +112,6 @@ pub(super) fn directory(
             values.resize(values.len().next_multiple_of(8), 0);
         }
     }
-    let next = if is_last { 0 } else { position + (head_len + values.len()).next_multiple_of(8) as u64 };
     entries.extend(offset_bytes(next));
     entries.extend(values);
     entries.resize(entries.len().next_multiple_of(8), 0);
@@ -95,60 +119,69 @@ pub(super) fn directory(
 }
 
 /// Tags of one page, ascending.
-fn fields(spec: &TiffSpec, table: &ChunkTable, page_idx: usize) -> Vec<(u16, Field)> {
-    let is_pages = matches!(spec.layout, Layout::Pages { .. });
-    let bands = if is_pages { 1 } else { u16::from(spec.bands) };
-    let chunk = spec.chunk_size();
-    let is_tiled = !matches!(spec.layout, Layout::Strips { .. });
+fn fields(page: &Page<'_>, is_big: bool) -> Vec<(u16, Field)> {
+    let Page { size, bands, coding, table, .. } = page;
     let mut fields = vec![
-        (tag::NEW_SUBFILE_TYPE, Field::Long(vec![0])),
-        (tag::IMAGE_WIDTH, Field::Long(vec![spec.size.width])),
-        (tag::IMAGE_LENGTH, Field::Long(vec![spec.size.height])),
-        (tag::BITS_PER_SAMPLE, Field::Short(vec![u16::from(spec.bits); bands as usize])),
-        (tag::COMPRESSION, Field::Short(vec![compression_code(spec.compression)])),
-        (tag::PHOTOMETRIC, Field::Short(vec![photometric_code(spec, bands)])),
+        (tag::NEW_SUBFILE_TYPE, Field::Long(vec![page.subfile_type])),
+        (tag::IMAGE_WIDTH, Field::Long(vec![size.width])),
+        (tag::IMAGE_LENGTH, Field::Long(vec![size.height])),
+        (tag::BITS_PER_SAMPLE, Field::Short(vec![coding.samples.bits(); *bands as usize])),
+        (tag::COMPRESSION, Field::Short(vec![compression_code(coding.compression)])),
+        (tag::PHOTOMETRIC, Field::Short(vec![photometric_code(coding, *bands)])),
+        (tag::SAMPLES_PER_PIXEL, Field::Short(vec![*bands])),
+        (tag::PLANAR_CONFIG, Field::Short(vec![if page.is_planar { 2 } else { 1 }])),
     ];
-    if let Some(text) = spec.description.as_ref().filter(|_| page_idx == 0) {
+    if let Some(text) = page.description {
         fields.push((tag::IMAGE_DESCRIPTION, Field::Ascii(text.replace('\0', " "))));
     }
-    let offsets = if spec.big {
-        Field::Long8(table.offsets.clone())
-    } else {
-        Field::Long(table.offsets.iter().map(|&offset| offset as u32).collect())
-    };
-    let byte_counts = Field::Long(table.byte_counts.clone());
-    if !is_tiled {
-        fields.push((tag::STRIP_OFFSETS, offsets.clone()));
+    if let Some(text) = page.software {
+        fields.push((tag::SOFTWARE, Field::Ascii(text.to_owned())));
     }
-    fields.push((tag::SAMPLES_PER_PIXEL, Field::Short(vec![bands])));
-    if !is_tiled {
-        fields.push((tag::ROWS_PER_STRIP, Field::Long(vec![chunk.height])));
-        fields.push((tag::STRIP_BYTE_COUNTS, byte_counts.clone()));
-    }
-    if let Some(microns) = spec.microns_per_px {
+    if let Some(microns) = page.microns_per_px {
         let (over, under) = rational(10_000.0 / microns);
         fields.push((tag::X_RESOLUTION, Field::Rational(over, under)));
         fields.push((tag::Y_RESOLUTION, Field::Rational(over, under)));
-    }
-    let planar = if spec.is_planar() && !is_pages { 2 } else { 1 };
-    fields.push((tag::PLANAR_CONFIG, Field::Short(vec![planar])));
-    if spec.microns_per_px.is_some() {
         fields.push((tag::RESOLUTION_UNIT, Field::Short(vec![CENTIMETRE])));
     }
-    if spec.predictor {
+    let offsets = places(&table.offsets, is_big);
+    let byte_counts = Field::Long(table.byte_counts.clone());
+    match page.chunks {
+        Chunks::Strips(rows) => fields.extend([
+            (tag::STRIP_OFFSETS, offsets),
+            (tag::ROWS_PER_STRIP, Field::Long(vec![rows])),
+            (tag::STRIP_BYTE_COUNTS, byte_counts),
+        ]),
+        Chunks::Tiles(tile) => fields.extend([
+            (tag::TILE_WIDTH, Field::Long(vec![tile])),
+            (tag::TILE_LENGTH, Field::Long(vec![tile])),
+            (tag::TILE_OFFSETS, offsets),
+            (tag::TILE_BYTE_COUNTS, byte_counts),
+        ]),
+    }
+    if coding.predictor {
         fields.push((tag::PREDICTOR, Field::Short(vec![2])));
     }
-    if is_tiled {
-        fields.push((tag::TILE_WIDTH, Field::Long(vec![chunk.width])));
-        fields.push((tag::TILE_LENGTH, Field::Long(vec![chunk.height])));
-        fields.push((tag::TILE_OFFSETS, offsets));
-        fields.push((tag::TILE_BYTE_COUNTS, byte_counts));
+    if !page.sub_ifds.is_empty() {
+        fields.push((tag::SUB_IFDS, places(page.sub_ifds, is_big)));
     }
-    if spec.is_ycbcr() {
-        let factor = u16::from(spec.chroma_subsampling());
+    if coding.samples.format() != 1 {
+        fields.push((tag::SAMPLE_FORMAT, Field::Short(vec![coding.samples.format(); *bands as usize])));
+    }
+    if coding.is_ycbcr() {
+        let factor = u16::from(coding.chroma_subsampling);
         fields.push((tag::YCBCR_SUBSAMPLING, Field::Short(vec![factor, factor])));
     }
+    fields.sort_by_key(|&(tag, _)| tag);
     fields
+}
+
+/// Places in the file, as wide as the file has them.
+fn places(offsets: &[u64], is_big: bool) -> Field {
+    if is_big {
+        Field::Long8(offsets.to_vec())
+    } else {
+        Field::Long(offsets.iter().map(|&offset| offset as u32).collect())
+    }
 }
 
 /// `ResolutionUnit` value for pixels per centimetre.
@@ -164,9 +197,9 @@ fn compression_code(compression: Compression) -> u16 {
     }
 }
 
-fn photometric_code(spec: &TiffSpec, bands: u16) -> u16 {
+fn photometric_code(coding: &Coding, bands: u16) -> u16 {
     match bands {
-        3 if spec.is_ycbcr() => tag::photometric::YCBCR,
+        3 if coding.is_ycbcr() => tag::photometric::YCBCR,
         3 => tag::photometric::RGB,
         _ => tag::photometric::BLACK_IS_ZERO,
     }

@@ -1,15 +1,14 @@
 //! Writing TIFF files from top to bottom in bounded memory.
 
-use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use hubmap_files::PendingFile;
 use ndarray::{Array3, ArrayRef3, ArrayViewMut2, ArrayViewMut3, Axis, s};
 use rayon::prelude::*;
 
 use super::encode::ChunkEncoder;
-use super::spec::{CLASSIC_LIMIT, Layout, TiffSpec};
-use super::write_ifd::{ChunkTable, directory};
+use super::output::Output;
+use super::spec::{Layout, TiffSpec};
+use super::write_ifd::{ChunkTable, Chunks, Page, directory};
 use crate::{Error, Result, Size};
 
 /// Writes one TIFF file from bands of rows, top to bottom.
@@ -20,9 +19,7 @@ use crate::{Error, Result, Size};
 pub struct TiffWriter {
     path: PathBuf,
     spec: TiffSpec,
-    file: PendingFile,
-    /// Where the next chunk goes.
-    position: u64,
+    output: Output,
     /// One table per page.
     tables: Vec<ChunkTable>,
     /// The row of chunks being filled, `[rows, width, bands]`.
@@ -37,7 +34,6 @@ impl TiffWriter {
     /// Starts a file; `path` is untouched until [`TiffWriter::finish`].
     pub fn create(path: &Path, spec: TiffSpec) -> Result<Self> {
         spec.validate(path)?;
-        let file = PendingFile::create(path).map_err(|e| Error::io(path, "create", e))?;
         let Size { width, height } = spec.chunk_size();
         let across = spec.size.width.div_ceil(width) as usize;
         let down = spec.size.height.div_ceil(height) as usize;
@@ -47,23 +43,15 @@ impl TiffWriter {
         let n_chunks = across * down * planes_per_page;
         let table = ChunkTable { offsets: vec![0; n_chunks], byte_counts: vec![0; n_chunks] };
         let pending_rows = height.min(spec.size.height) as usize;
-        let mut writer = Self {
+        Ok(Self {
             path: path.to_owned(),
-            file,
-            position: 0,
+            output: Output::create(path, spec.big)?,
             tables: vec![table; n_pages],
             pending: Array3::zeros((pending_rows, spec.size.width as usize, spec.bands as usize)),
             n_pending: 0,
             n_rows: 0,
             spec,
-        };
-        let header: &[u8] = if writer.spec.big {
-            &[b'I', b'I', 43, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-        } else {
-            &[b'I', b'I', 42, 0, 0, 0, 0, 0]
-        };
-        writer.append(header)?;
-        Ok(writer)
+        })
     }
 
     /// What is being written.
@@ -146,22 +134,38 @@ impl TiffWriter {
                 format!("only {} rows of an image of {} were written", self.n_rows, self.spec.size),
             ));
         }
-        let padding = self.position.next_multiple_of(8) - self.position;
-        self.append(&[0; 8][..padding as usize])?;
-        let first_directory = self.position;
-        let tables = std::mem::take(&mut self.tables);
-        for (page_idx, table) in tables.iter().enumerate() {
-            let is_last = page_idx + 1 == tables.len();
-            let bytes = directory(&self.spec, table, page_idx, self.position, is_last);
-            self.append(&bytes)?;
+        let first_directory = self.output.align()?;
+        let mut position = first_directory;
+        for (page_idx, table) in self.tables.iter().enumerate() {
+            let page = self.page(page_idx, table);
+            let end = position + directory(&page, self.spec.big, 0, 0).len() as u64;
+            let next = if page_idx + 1 == self.tables.len() { 0 } else { end };
+            self.output.append(&directory(&page, self.spec.big, position, next))?;
+            position = end;
         }
-        let (place, n_bytes) = if self.spec.big { (8, 8) } else { (4, 4) };
-        let Self { path, mut file, .. } = self;
-        let write_error = |e| Error::io(&path, "write", e);
-        file.seek(SeekFrom::Start(place)).map_err(write_error)?;
-        file.write_all(&first_directory.to_le_bytes()[..n_bytes]).map_err(write_error)?;
-        file.flush().map_err(write_error)?;
-        file.commit().map_err(|e| Error::io(&path, "rename the temporary file to", e))
+        self.output.finish(first_directory)
+    }
+
+    /// What the directory of a page says.
+    fn page<'a>(&'a self, page_idx: usize, table: &'a ChunkTable) -> Page<'a> {
+        let spec = &self.spec;
+        let is_pages = matches!(spec.layout, Layout::Pages { .. });
+        Page {
+            size: spec.size,
+            bands: if is_pages { 1 } else { u16::from(spec.bands) },
+            coding: spec.coding(),
+            chunks: match spec.layout {
+                Layout::Tiled { tile, .. } | Layout::Pages { tile } => Chunks::Tiles(tile),
+                Layout::Strips { .. } => Chunks::Strips(spec.chunk_size().height),
+            },
+            is_planar: spec.is_planar() && !is_pages,
+            subfile_type: 0,
+            description: spec.description.as_deref().filter(|_| page_idx == 0),
+            software: None,
+            microns_per_px: spec.microns_per_px,
+            sub_ifds: &[],
+            table,
+        }
     }
 
     /// Rows of the row of chunks that the next row belongs to.
@@ -185,7 +189,7 @@ impl TiffWriter {
         let encoded: Vec<Vec<u8>> = (0..n_planes * across)
             .into_par_iter()
             .map_init(
-                || ChunkEncoder::new(&spec),
+                || ChunkEncoder::new(spec.coding()),
                 |encoder, i| {
                     let (plane, column) = (i / across, i % across);
                     let x0 = column * full.width as usize;
@@ -204,22 +208,11 @@ impl TiffWriter {
             let byte_count = u32::try_from(bytes.len()).map_err(|_| {
                 Error::usage(&self.path, format!("a chunk of {} bytes exceeds 4 GiB", bytes.len()))
             })?;
-            let offset = self.position;
-            self.append(bytes)?;
+            let offset = self.output.append(bytes)?;
             let table = &mut self.tables[page_idx];
             table.offsets[chunk_idx] = offset;
             table.byte_counts[chunk_idx] = byte_count;
         }
-        Ok(())
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        let end = self.position + bytes.len() as u64;
-        if !self.spec.big && end > CLASSIC_LIMIT {
-            return Err(Error::usage(&self.path, "more than 4 GiB need a BigTIFF file"));
-        }
-        self.file.write_all(bytes).map_err(|e| Error::io(&self.path, "write", e))?;
-        self.position = end;
         Ok(())
     }
 }

@@ -1,0 +1,43 @@
+//! `hubmap-convert`: looks at files and turns them into other forms.
+
+mod inspect;
+mod page_report;
+mod rle;
+mod slide;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use hubmap_cli::CommonArgs;
+
+/// Look at slides and masks, and turn them into other forms.
+#[derive(Parser)]
+#[command(
+    name = "hubmap-convert",
+    version,
+    after_help = "Examples:\n  hubmap-convert inspect slide.svs\n  hubmap-convert slide slide.svs slide.ome.tiff\n  \
+                  hubmap-convert rle train.csv --slides HUBMAP/train --out masks"
+)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Inspect(inspect::InspectArgs),
+    Slide(slide::SlideArgs),
+    Rle(rle::RleArgs),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    hubmap_cli::run(&args.common, |progress| match &args.command {
+        Command::Inspect(inspect) => inspect.run(args.common.json),
+        Command::Slide(slide) => slide.run(progress),
+        Command::Rle(rle) => rle.run(progress),
+    })
+}

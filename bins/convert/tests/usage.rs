@@ -1,0 +1,120 @@
+//! `hubmap-convert` as a person runs it.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
+use std::path::Path;
+
+use hubmap_io::{Mask, RasterReader as _, Rle, Size, TiffSlide, Window, read_mask, write_mask_tiff};
+use hubmap_test_support::{Ran, files_under, fixture, json, run};
+use serde_json::Value;
+
+fn convert(args: &[&str]) -> Ran {
+    run(env!("CARGO_BIN_EXE_hubmap-convert"), args)
+}
+
+fn report(path: &Path) -> Value {
+    let ran = convert(&["inspect", path.to_str().unwrap(), "--sha256", "--json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+#[test]
+fn inspect_says_what_the_fixtures_hold() {
+    let index = json("numerics/11_tiff/index.json");
+    for entry in index["files"].as_array().unwrap() {
+        let name = entry["file"].as_str().unwrap();
+        let report = report(&fixture(&format!("numerics/11_tiff/{name}")));
+        let page = &report["pages"][0];
+        assert_eq!(page["ifd"], "0", "{name}");
+        assert_eq!(page["dtype"], "uint8", "{name}");
+        assert_eq!(page["pixels"]["sha256"].as_str().unwrap().len(), 64, "{name}");
+        assert_eq!(page["pixels"]["probe"].as_array().unwrap().len(), 4, "{name}");
+        let slide = &report["slide"];
+        assert_eq!((&slide["width"], &slide["height"]), (&page["width"], &page["height"]), "{name}");
+        assert_eq!(slide["levels"][0]["downsample"], 1.0, "{name}");
+    }
+}
+
+#[test]
+fn inspect_hashes_samples_as_numpy_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mask.tiff");
+    let mut mask = Mask::new(Size::new(3, 2));
+    mask.set(1, 0, true);
+    write_mask_tiff(&path, &mask, 8).unwrap();
+    let report = report(&path);
+    // hashlib.sha256(bytes([0, 255, 0, 0, 0, 0])).hexdigest()
+    let expected = "db3910c5c2e24eb9402190beb6de2cdb303690b4e14328317441ccedf9e1da50";
+    let pixels = &report["pages"][0]["pixels"];
+    assert_eq!(pixels["mean_per_channel"][0], 42.5);
+    assert_eq!((&pixels["min"], &pixels["max"]), (&Value::from(0.0), &Value::from(255.0)));
+    assert_eq!(pixels["sha256"], expected);
+    let text = convert(&["inspect", path.to_str().unwrap()]);
+    assert!(text.stdout.contains("slide      3x2, 1 x uint8"), "{text:?}");
+}
+
+#[test]
+fn a_slide_becomes_a_pyramid_with_the_same_pixels() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = fixture("numerics/14_e2e/slide.tiff");
+    let slide = TiffSlide::open(&input).unwrap();
+    for name in ["copy.tiff", "copy.ome.tiff"] {
+        let output = folder.path().join(name);
+        let args = ["slide", input.to_str().unwrap(), output.to_str().unwrap(), "--tile", "128", "-q"];
+        let ran = convert(&args);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+        let copy = TiffSlide::open(&output).unwrap();
+        let window = slide.size().window();
+        assert!(copy.read(window).unwrap() == slide.read(window).unwrap(), "{name}");
+        assert_eq!(
+            copy.levels()[1].size,
+            Size::new(slide.size().width.div_ceil(2), slide.size().height.div_ceil(2))
+        );
+        let mpp = |slide: &TiffSlide| slide.microns_per_px().map(|mpp| (mpp * 1e6).round());
+        assert_eq!(mpp(&copy), mpp(&slide), "{name}");
+    }
+    let same = ["slide", input.to_str().unwrap(), input.to_str().unwrap()];
+    convert(&same).assert_error(2, &["is the slide to read"]);
+    let bad = folder.path().join("bad.tiff");
+    let args = ["slide", input.to_str().unwrap(), bad.to_str().unwrap(), "--tile", "100"];
+    convert(&args).assert_error(1, &["bad.tiff", "tile"]);
+    assert_eq!(files_under(folder.path()), ["copy.ome.tiff", "copy.tiff"]);
+}
+
+#[test]
+fn run_lengths_become_masks_and_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let table = "id,predicted\na,1 3 10 2\nb,\n";
+    std::fs::write(path("in.csv"), table).unwrap();
+    let ran = convert(&["rle", &path("in.csv"), "--size", "7x5", "--out", &path("masks"), "--json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let mask = read_mask(Path::new(&path("masks/a.tiff"))).unwrap();
+    assert_eq!(Rle::encode(&mask).to_string(), "1 3 10 2");
+    let ran = convert(&["rle", &path("masks"), "--out", &path("out.csv")]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(std::fs::read_to_string(path("out.csv")).unwrap(), table);
+    // Sizes of slides in a folder.
+    let ran = convert(&["rle", &path("in.csv"), "--slides", &path("masks"), "--out", &path("again")]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let again = TiffSlide::open(Path::new(&path("again/a.tiff"))).unwrap();
+    assert_eq!(again.read(Window::new(0, 0, 1, 4)).unwrap().into_raw_vec_and_offset().0, [255, 255, 255, 0]);
+
+    convert(&["rle", &path("in.csv"), "--out", &path("x")]).assert_error(2, &["--slides or --size"]);
+    convert(&["rle", &path("in.csv"), "--size", "2x2", "--out", &path("x")])
+        .assert_error(1, &["in.csv", "id a"]);
+    convert(&["rle", &path("masks"), "--out", &path("x.txt")]).assert_error(2, &["x.txt", ".csv"]);
+    convert(&["rle", &path("nowhere"), "--out", &path("x.csv")]).assert_error(1, &["nowhere"]);
+}
+
+#[test]
+fn wrong_files_end_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.tiff");
+    std::fs::write(&text, "this is no TIFF file").unwrap();
+    convert(&["inspect", text.to_str().unwrap()]).assert_error(1, &["text.tiff", "not a TIFF file"]);
+    convert(&["inspect", "nowhere.tiff"]).assert_error(1, &["nowhere.tiff", "cannot open"]);
+    let bytes = std::fs::read(fixture("numerics/14_e2e/slide.tiff")).unwrap();
+    std::fs::write(&text, &bytes[..bytes.len() / 2]).unwrap();
+    let ran = convert(&["inspect", text.to_str().unwrap(), "--sha256", "--json"]);
+    assert!([1, 3].contains(&ran.code) && !ran.stderr.contains("panicked"), "{ran:?}");
+}

@@ -1,0 +1,402 @@
+//! Writing tiled pyramids from tiles in any order, from any number of threads, in bounded memory.
+
+mod directories;
+mod grid;
+mod ome;
+mod parents;
+mod rebuild;
+mod reduce;
+mod spec;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ndarray::{Array3, ArrayRef3, ArrayViewMut3, s};
+use rayon::prelude::*;
+
+use super::encode::{ChunkEncoder, gather, repeat_edges};
+use super::output::Output;
+use super::sample_kind::{Sample, SampleKind};
+use super::write_ifd::ChunkTable;
+use crate::{Error, Result, Size};
+use grid::{Grid, Place};
+use parents::{Content, Parents, Quarter};
+use rebuild::StoredLevel;
+use reduce::{Pixels, halve};
+
+pub use spec::{PyramidSpec, Reduction};
+
+/// Writes one pyramid, tile by tile.
+///
+/// Tiles of the full resolution come in any order and from any threads; each is encoded on the thread that brings
+/// it. Reduced levels grow by themselves: a tile is written as soon as the four that it is made of have arrived.
+/// Those that wait for a part share [`PyramidSpec::memory_bytes`]; what does not fit is computed from the file at the
+/// end, so that memory depends neither on the size of the slide nor on the order of arrival. The pixels of the file
+/// depend on neither threads nor order.
+///
+/// Tiles that never arrive, and those that are all 0, take no room: they share one tile of zeros.
+/// With a lossy codec, levels are reductions of the pixels that are stored, not of those that were given.
+///
+/// The file appears under its name only when [`PyramidWriter::finish`] succeeds; a writer that is dropped before
+/// that leaves nothing behind.
+pub struct PyramidWriter {
+    path: PathBuf,
+    spec: PyramidSpec,
+    grids: Vec<Grid>,
+    store: Mutex<Store>,
+    parents: Mutex<Parents>,
+    /// Buffers of threads that are not writing right now.
+    idle: Mutex<Vec<Worker>>,
+    /// Whether a tile was accepted and then lost.
+    has_failed: AtomicBool,
+}
+
+/// The file and what is in it.
+struct Store {
+    output: Output,
+    /// One table per level; absent tiles have offset 0.
+    tables: Vec<ChunkTable>,
+    /// Which tiles of the full resolution have arrived.
+    has_arrived: Vec<bool>,
+}
+
+/// What one thread needs to write tiles.
+struct Worker {
+    encoder: ChunkEncoder,
+    /// The current tile, padded to its full size.
+    tile: Vec<u8>,
+    /// Its reduction.
+    quarter: Vec<u8>,
+}
+
+impl PyramidWriter {
+    /// Starts a file; `path` is untouched until [`PyramidWriter::finish`].
+    pub fn create(path: &Path, spec: PyramidSpec) -> Result<Self> {
+        spec.validate(path)?;
+        let grids = spec.grids();
+        let table = |grid: &Grid| {
+            let n_tiles = grid.n_tiles();
+            ChunkTable { offsets: vec![0; n_tiles], byte_counts: vec![0; n_tiles] }
+        };
+        let store = Store {
+            output: Output::create(path, spec.needs_big())?,
+            tables: grids.iter().map(table).collect(),
+            has_arrived: grids.first().map_or_else(Vec::new, |grid| vec![false; grid.n_tiles()]),
+        };
+        // What a lossy codec makes of a tile is known once it is stored.
+        let limit = if spec.coding().is_lossy() { 0 } else { spec.memory_bytes };
+        let parents = Parents::new(spec.tile as usize, spec.coding().bytes_per_pixel(), limit);
+        Ok(Self {
+            path: path.to_owned(),
+            grids,
+            store: Mutex::new(store),
+            parents: Mutex::new(parents),
+            idle: Mutex::new(Vec::new()),
+            has_failed: AtomicBool::new(false),
+            spec,
+        })
+    }
+
+    /// What is being written.
+    pub fn spec(&self) -> &PyramidSpec {
+        &self.spec
+    }
+
+    /// Takes the tile in `column` and `row` of the full resolution, `[rows, columns, bands]`, cropped to the image.
+    ///
+    /// A tile that has arrived before is an error, and so are pixels of another type than [`PyramidSpec::samples`].
+    pub fn write_tile<T: Sample>(&self, column: u32, row: u32, pixels: &ArrayRef3<T>) -> Result<()> {
+        let idx = self.grids.first().and_then(|grid| Some((grid, grid.idx(column, row)?)));
+        let Some((grid, idx)) = idx else {
+            return Err(self.usage(format!(
+                "no tile in column {column}, row {row} of an image of {} in tiles of {}",
+                self.spec.size, self.spec.tile
+            )));
+        };
+        self.check(pixels, grid.inside(column, row))?;
+        match lock(&self.store).has_arrived.get_mut(idx) {
+            Some(has_arrived) if !*has_arrived => *has_arrived = true,
+            _ => {
+                return Err(
+                    self.usage(format!("the tile in column {column}, row {row} has been written before"))
+                );
+            }
+        }
+        let place = Place { level: 0, row, column };
+        let is_zero = !self.spec.coding().is_lossy() && is_zero(pixels);
+        let written = self.with_worker(|worker| {
+            if !is_zero {
+                gather(pixels, self.spec.tile_size(), &mut worker.tile);
+                if self.spec.samples == SampleKind::Bit {
+                    worker.tile.iter_mut().for_each(|value| *value = u8::from(*value != 0));
+                }
+            }
+            self.store_tile(place, is_zero, worker)
+        });
+        self.note(written)
+    }
+
+    /// Takes many tiles at once and encodes them in parallel on the current rayon pool: `[rows, columns, bands]`
+    /// whose top-left pixel is at `(x, y)`.
+    ///
+    /// The block must consist of whole tiles, those at the right and bottom edge cropped to the image.
+    pub fn write_block<T: Sample>(&self, x: u32, y: u32, pixels: &ArrayRef3<T>) -> Result<()> {
+        let (rows, columns, _) = pixels.dim();
+        let Size { width, height } = self.spec.size;
+        let is_whole = |start: u32, len: usize, side: u32| {
+            let end = u64::from(start) + len as u64;
+            let tile = u64::from(self.spec.tile);
+            len > 0
+                && u64::from(start).is_multiple_of(tile)
+                && end <= u64::from(side)
+                && (end == u64::from(side) || end.is_multiple_of(tile))
+        };
+        if !is_whole(x, columns, width) || !is_whole(y, rows, height) {
+            return Err(self.usage(format!(
+                "a block of {columns}x{rows} at ({x}, {y}) is not made of whole tiles of {} in an image of {}",
+                self.spec.tile, self.spec.size
+            )));
+        }
+        let tile = self.spec.tile as usize;
+        let (across, down) = (columns.div_ceil(tile), rows.div_ceil(tile));
+        (0..across * down).into_par_iter().with_max_len(1).try_for_each(|idx| {
+            let (x0, y0) = (idx % across * tile, idx / across * tile);
+            let part = pixels.slice(s![y0..(y0 + tile).min(rows), x0..(x0 + tile).min(columns), ..]);
+            self.write_tile(
+                (x as usize + x0) as u32 / self.spec.tile,
+                (y as usize + y0) as u32 / self.spec.tile,
+                &part,
+            )
+        })
+    }
+
+    /// Writes the whole image by asking for it from top to bottom: `fill` gets the first row of a band and a zeroed
+    /// `[rows, width, bands]` array to paint, one tile high.
+    pub fn write_with<T: Sample>(
+        &self,
+        mut fill: impl FnMut(u32, ArrayViewMut3<'_, T>) -> Result<()>,
+    ) -> Result<()> {
+        let Size { width, height } = self.spec.size;
+        let n_rows = self.spec.tile.min(height) as usize;
+        let mut band = Array3::from_elem((n_rows, width as usize, self.spec.bands as usize), T::default());
+        for y in (0..height).step_by(self.spec.tile as usize) {
+            let mut rows = band.slice_mut(s![..n_rows.min((height - y) as usize), .., ..]);
+            rows.fill(T::default());
+            fill(y, rows.view_mut())?;
+            self.write_block(0, y, &rows)?;
+        }
+        Ok(())
+    }
+
+    /// Completes the reduced levels, writes the directories and gives the file its name, replacing what had that name.
+    pub fn finish(self) -> Result<()> {
+        if self.has_failed.load(Ordering::Acquire) {
+            return Err(self.usage("a tile could not be written, so the file is incomplete"));
+        }
+        for level in 1..self.grids.len() {
+            self.complete(level)?;
+        }
+        let zeros = self.with_worker(|worker| {
+            worker.tile.clear();
+            worker.tile.resize(self.tile_len(), 0);
+            self.encode(worker)
+        })?;
+        let description = if self.spec.ome {
+            Some(ome::ome_xml(&self.spec, &self.path))
+        } else {
+            self.spec.description.clone()
+        };
+        let Self { path, spec, grids, store, .. } = self;
+        let Store { mut output, mut tables, .. } = store.into_inner().unwrap_or_else(PoisonError::into_inner);
+        share_zeros(&path, &mut output, &mut tables, &zeros)?;
+        let first_directory =
+            directories::append(&mut output, &spec, &grids, &tables, description.as_deref())?;
+        output.finish(first_directory)
+    }
+
+    /// Writes the tiles of a level that still wait for a part; the level before is complete.
+    fn complete(&self, level: usize) -> Result<()> {
+        let open = lock(&self.parents).take_level(level);
+        let stored = if open.iter().any(|(_, content)| *content == Content::Dropped) {
+            let (source, table, is_big) = {
+                let mut store = lock(&self.store);
+                let table = store.tables.get(level - 1).cloned().unwrap_or_default();
+                (store.output.reopen()?, table, store.output.is_big())
+            };
+            let before = self.grids.get(level - 1);
+            before.map(|&grid| StoredLevel::new(&self.spec, level - 1, grid, source, table, is_big))
+        } else {
+            None
+        };
+        open.into_par_iter().with_max_len(1).try_for_each(|(place, content)| {
+            self.with_worker(|worker| {
+                let is_zero = match (content, &stored) {
+                    (Content::Filled(tile), _) => {
+                        worker.tile = tile;
+                        false
+                    }
+                    (Content::Dropped, Some(stored)) => {
+                        stored.reduce(place, &mut worker.tile)?;
+                        !self.spec.coding().is_lossy() && u8::are_zero(&worker.tile)
+                    }
+                    (Content::Zero | Content::Dropped, _) => true,
+                };
+                self.store_tile(place, is_zero, worker)
+            })
+        })
+    }
+
+    /// Writes the tile in the worker's buffer, and all tiles of reduced levels that it completes.
+    fn store_tile(&self, mut place: Place, mut is_zero: bool, worker: &mut Worker) -> Result<()> {
+        loop {
+            let Some(&grid) = self.grids.get(place.level) else { return Ok(()) };
+            let has_parent = place.level + 1 < self.grids.len();
+            let inside = grid.inside(place.column, place.row);
+            let bytes_per_pixel = self.spec.coding().bytes_per_pixel();
+            let quarter_row_len = inside.width.div_ceil(2) as usize * bytes_per_pixel;
+            if !is_zero {
+                // Encoding spoils the pixels, so that they are reduced first.
+                if has_parent {
+                    self.reduce(inside, quarter_row_len, worker);
+                }
+                if self.spec.coding().is_lossy() {
+                    repeat_edges(&mut worker.tile, inside, self.spec.tile_size(), bytes_per_pixel);
+                }
+                let encoded = self.encode(worker)?;
+                self.append(grid, place, &encoded)?;
+            }
+            if !has_parent {
+                return Ok(());
+            }
+            let parent = place.parent();
+            let n_children = grid.n_children(parent.column, parent.row);
+            let bytes = (!is_zero).then_some(worker.quarter.as_slice());
+            let quarter = Quarter { child: place, bytes, row_len: quarter_row_len };
+            match lock(&self.parents).add(quarter, n_children) {
+                None | Some(Content::Dropped) => return Ok(()),
+                Some(Content::Zero) => is_zero = true,
+                Some(Content::Filled(tile)) => {
+                    // Of four tiles with something in them, the pixels that are kept may all be 0.
+                    is_zero = u8::are_zero(&tile);
+                    worker.tile = tile;
+                }
+            }
+            place = parent;
+        }
+    }
+
+    fn reduce(&self, inside: Size, row_len: usize, worker: &mut Worker) {
+        let coding = self.spec.coding();
+        worker.quarter.resize(row_len * inside.height.div_ceil(2) as usize, 0);
+        let tile_row_len = self.spec.tile as usize * coding.bytes_per_pixel();
+        let pixels = Pixels { bytes: &worker.tile, size: inside, row_len: tile_row_len };
+        halve(pixels, &coding, self.spec.reduction, &mut worker.quarter, row_len);
+    }
+
+    fn encode(&self, worker: &mut Worker) -> Result<Vec<u8>> {
+        let encoded = worker.encoder.encode_stored(&mut worker.tile, self.spec.tile_size());
+        encoded.map_err(|problem| self.usage(format!("cannot encode a tile: {problem}")))
+    }
+
+    fn append(&self, grid: Grid, place: Place, encoded: &[u8]) -> Result<()> {
+        let byte_count = byte_count(&self.path, encoded)?;
+        let mut store = lock(&self.store);
+        let offset = store.output.append(encoded)?;
+        if let (Some(table), Some(idx)) =
+            (store.tables.get_mut(place.level), grid.idx(place.column, place.row))
+        {
+            table.offsets[idx] = offset;
+            table.byte_counts[idx] = byte_count;
+        }
+        Ok(())
+    }
+
+    /// Refuses pixels of the wrong type or shape for a tile of `size`.
+    fn check<T: Sample>(&self, pixels: &ArrayRef3<T>, size: Size) -> Result<()> {
+        if !T::suits(self.spec.samples) {
+            return Err(self.usage(format!(
+                "pixels of type {} for samples of {:?}",
+                T::NAME,
+                self.spec.samples
+            )));
+        }
+        let shape = (size.height as usize, size.width as usize, self.spec.bands as usize);
+        if pixels.dim() != shape {
+            return Err(self.usage(format!("an array of {:?} for a tile of {shape:?}", pixels.dim())));
+        }
+        Ok(())
+    }
+
+    /// Lends the buffers of a thread that is done, or new ones.
+    fn with_worker<R>(&self, work: impl FnOnce(&mut Worker) -> R) -> R {
+        let idle = lock(&self.idle).pop();
+        let mut worker = idle.unwrap_or_else(|| Worker {
+            encoder: ChunkEncoder::new(self.spec.coding()),
+            tile: Vec::new(),
+            quarter: Vec::new(),
+        });
+        let done = work(&mut worker);
+        lock(&self.idle).push(worker);
+        done
+    }
+
+    /// Remembers a failure after which the file cannot be completed.
+    fn note(&self, written: Result<()>) -> Result<()> {
+        if written.is_err() {
+            self.has_failed.store(true, Ordering::Release);
+        }
+        written
+    }
+
+    fn tile_len(&self) -> usize {
+        self.spec.tile_size().area() as usize * self.spec.coding().bytes_per_pixel()
+    }
+
+    fn usage(&self, problem: impl Into<String>) -> Error {
+        Error::usage(&self.path, problem)
+    }
+}
+
+impl std::fmt::Debug for PyramidWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PyramidWriter")
+            .field("path", &self.path)
+            .field("spec", &self.spec)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Lets all absent tiles be one stored tile of zeros.
+fn share_zeros(path: &Path, output: &mut Output, tables: &mut [ChunkTable], zeros: &[u8]) -> Result<()> {
+    if tables.iter().all(|table| table.offsets.iter().all(|&offset| offset != 0)) {
+        return Ok(());
+    }
+    let byte_count = byte_count(path, zeros)?;
+    let start = output.append(zeros)?;
+    for table in tables {
+        for (offset, count) in table.offsets.iter_mut().zip(&mut table.byte_counts) {
+            if *offset == 0 {
+                (*offset, *count) = (start, byte_count);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn byte_count(path: &Path, encoded: &[u8]) -> Result<u32> {
+    u32::try_from(encoded.len())
+        .map_err(|_| Error::usage(path, format!("a tile of {} bytes exceeds 4 GiB", encoded.len())))
+}
+
+fn is_zero<T: Sample>(pixels: &ArrayRef3<T>) -> bool {
+    pixels.outer_iter().all(|row| match row.as_slice() {
+        Some(slice) => T::are_zero(slice),
+        None => row.iter().all(|&sample| T::are_zero(&[sample])),
+    })
+}
+
+/// The lock's content; a thread that panicked left nothing half done in it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

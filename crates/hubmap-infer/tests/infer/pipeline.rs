@@ -8,7 +8,7 @@ use hubmap_data::Normalization;
 use hubmap_infer::{
     Interrupted, PredictConfig, Predictor, ProbabilityMap, Progress, RowSink, SegmentTiles, Tta,
 };
-use hubmap_io::{RasterReader, Size, Window};
+use hubmap_io::{MemorySlide, RasterReader as _, Size, Window};
 use ndarray::{Array2, Array3, Array4, ArrayRef2, Axis, s};
 
 /// A predictor around one closure.
@@ -25,49 +25,11 @@ pub(crate) fn small_config() -> PredictConfig {
     PredictConfig { block: 32, context: 16, tta: Tta::None, ..PredictConfig::original() }
 }
 
-/// A slide in memory.
-pub(crate) struct MemorySlide {
-    pub(crate) pixels: Array3<u8>,
-}
-
-impl MemorySlide {
-    pub(crate) fn patterned(size: Size) -> Self {
-        let dim = (size.height as usize, size.width as usize, 3);
-        Self {
-            pixels: Array3::from_shape_fn(dim, |(y, x, c)| {
-                ((y * 7 + x * 13 + c * 50 + y * x / 91) % 251) as u8
-            }),
-        }
-    }
-}
-
-impl RasterReader for MemorySlide {
-    fn path(&self) -> &Path {
-        Path::new("memory.tiff")
-    }
-
-    fn size(&self) -> Size {
-        Size::new(self.pixels.dim().1 as u32, self.pixels.dim().0 as u32)
-    }
-
-    fn bands(&self) -> usize {
-        self.pixels.dim().2
-    }
-
-    fn microns_per_px(&self) -> Option<f64> {
-        Some(0.5)
-    }
-
-    fn read(&self, window: Window) -> hubmap_io::Result<Array3<u8>> {
-        let mut out = Array3::zeros((window.height as usize, window.width as usize, self.bands()));
-        if let Some(inside) = window.intersect(&self.size().window()) {
-            let (x, y) = ((inside.x - window.x) as usize, (inside.y - window.y) as usize);
-            let (u, v) = (inside.x as usize, inside.y as usize);
-            let (w, h) = (inside.width as usize, inside.height as usize);
-            out.slice_mut(s![y..y + h, x..x + w, ..]).assign(&self.pixels.slice(s![v..v + h, u..u + w, ..]));
-        }
-        Ok(out)
-    }
+/// A slide in memory, no two of whose neighbouring pixels are alike.
+pub(crate) fn patterned_slide(size: Size) -> MemorySlide {
+    let dim = (size.height as usize, size.width as usize, 3);
+    let value = |(y, x, c): (usize, usize, usize)| ((y * 7 + x * 13 + c * 50 + y * x / 91) % 251) as u8;
+    MemorySlide::new(Path::new("memory.tiff"), Array3::from_shape_fn(dim, value), Some(0.5)).unwrap()
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature of a network")]
@@ -83,7 +45,7 @@ fn a_constant_model_gives_a_constant_map_at_any_size() {
         Ok(Array4::from_elem((n, 1, h, w), 0.0))
     };
     for (width, height) in [(1, 1), (5, 200), (95, 96), (96, 97), (300, 2), (230, 310)] {
-        let slide = MemorySlide::patterned(Size::new(width, height));
+        let slide = patterned_slide(Size::new(width, height));
         let map = predictor(small_config(), model).predict_map(&slide).unwrap().probabilities;
         assert_eq!(map.dim(), (height as usize, width as usize));
         assert!(map.iter().all(|&p| p == f16::from_f32(0.5)));
@@ -93,12 +55,12 @@ fn a_constant_model_gives_a_constant_map_at_any_size() {
 #[test]
 fn pixels_land_where_they_came_from() {
     // At scale 1 a model that copies a plane must give back the slide itself.
-    let slide = MemorySlide::patterned(Size::new(150, 83));
+    let slide = patterned_slide(Size::new(150, 83));
     for tta in [Tta::None, Tta::D4, Tta::Kaggle] {
         let config = PredictConfig { scale: 1, tta, ..small_config() };
         let map = predictor(config, red_plane).predict_map(&slide).unwrap().probabilities;
         let logit = |pixel: u8| Normalization::KIDNEY.value(pixel, 0);
-        let expected = slide.pixels.index_axis(Axis(2), 0).mapv(|pixel| 1.0 / (1.0 + (-logit(pixel)).exp()));
+        let expected = slide.pixels().index_axis(Axis(2), 0).mapv(|pixel| 1.0 / (1.0 + (-logit(pixel)).exp()));
         for (ours, expected) in map.iter().zip(&expected) {
             assert!((ours.to_f32() - expected).abs() < 1e-3, "{tta:?}: {ours} {expected}");
         }
@@ -107,7 +69,7 @@ fn pixels_land_where_they_came_from() {
 
 #[test]
 fn batches_threads_and_strips_do_not_change_the_map() {
-    let slide = MemorySlide::patterned(Size::new(401, 290));
+    let slide = patterned_slide(Size::new(401, 290));
     let config = PredictConfig { tta: Tta::D4, ..small_config() };
     let expected = predictor(config.clone(), red_plane).predict_map(&slide).unwrap();
     for (batch, read_threads, read_ahead) in [(1, 1, 1), (2, 3, 1), (7, 2, 4), (100, 5, 2)] {
@@ -119,7 +81,7 @@ fn batches_threads_and_strips_do_not_change_the_map() {
 #[test]
 fn the_map_equals_the_reference_order_of_whole_blocks() {
     // Column by column, every block enlarged as a whole and cropped then, as the reference does.
-    let slide = MemorySlide::patterned(Size::new(250, 340));
+    let slide = patterned_slide(Size::new(250, 340));
     let config = small_config();
     let ours = predictor(config.clone(), red_plane);
     let mut expected = ProbabilityMap::new(slide.size()).probabilities;
@@ -155,7 +117,7 @@ impl RowSink for InOrder {
 
 #[test]
 fn rows_arrive_in_order_and_once() {
-    let slide = MemorySlide::patterned(Size::new(250, 340));
+    let slide = patterned_slide(Size::new(250, 340));
     let mut sink = InOrder { next_row: 0, calls: 0 };
     let config = PredictConfig { batch: 2, ..small_config() };
     predictor(config, red_plane).predict(&slide, &mut sink, &()).unwrap();
@@ -180,7 +142,7 @@ impl Progress for StopAfter {
 
 #[test]
 fn progress_counts_blocks_and_can_stop() {
-    let slide = MemorySlide::patterned(Size::new(250, 340));
+    let slide = patterned_slide(Size::new(250, 340));
     let run = |limit| {
         let progress = StopAfter { n_blocks: 0.into(), limit };
         let mut map = ProbabilityMap::new(slide.size());
@@ -197,7 +159,7 @@ fn progress_counts_blocks_and_can_stop() {
 
 #[test]
 fn a_model_that_misbehaves_is_named() {
-    let slide = MemorySlide::patterned(Size::new(100, 100));
+    let slide = patterned_slide(Size::new(100, 100));
     let message = |model: fn(&Array4<f32>) -> Result<Array4<f32>>| {
         format!("{:#}", predictor(small_config(), model).predict_map(&slide).unwrap_err())
     };
@@ -208,7 +170,7 @@ fn a_model_that_misbehaves_is_named() {
 
 #[test]
 fn a_slide_without_three_bands_is_refused() {
-    let slide = MemorySlide { pixels: Array3::zeros((10, 10, 1)) };
+    let slide = MemorySlide::new(Path::new("memory.tiff"), Array3::zeros((10, 10, 1)), None).unwrap();
     let error = predictor(small_config(), red_plane).predict_map(&slide).unwrap_err();
     assert!(error.to_string().contains("1 bands") && error.to_string().contains("memory.tiff"), "{error}");
 }

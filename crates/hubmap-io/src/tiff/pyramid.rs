@@ -40,6 +40,23 @@ pub use spec::{PyramidSpec, Reduction};
 ///
 /// The file appears under its name only when [`PyramidWriter::finish`] succeeds; a writer that is dropped before
 /// that leaves nothing behind.
+///
+/// ```
+/// use hubmap_io::{PyramidSpec, PyramidWriter, SampleKind, Size};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("mask.ome.tiff");
+/// let spec = PyramidSpec { ome: true, ..PyramidSpec::mask(Size::new(1200, 700), SampleKind::U8) };
+/// let writer = PyramidWriter::create(&path, spec)?;
+/// // Columns 0 and 1 of the lower row of 512 px tiles; the rest stays 0.
+/// writer.write_block(0, 512, &ndarray::Array3::from_elem((188, 1024, 1), 255_u8))?;
+/// writer.finish()?;
+///
+/// let pages = hubmap_io::TiffFile::open(&path)?.pages().to_vec();
+/// let levels: Vec<Size> = pages.iter().filter(|page| !page.name.contains('/')).map(|page| page.size).collect();
+/// assert_eq!(levels, [Size::new(1200, 700), Size::new(600, 350), Size::new(300, 175)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct PyramidWriter {
     path: PathBuf,
     spec: PyramidSpec,

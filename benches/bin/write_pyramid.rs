@@ -67,5 +67,6 @@ fn main() {
         writer.write_with(paint).expect("all tiles");
         writer.finish().expect("a complete file");
     });
-    println!("{:.6} {:.6}", (start.elapsed() - drawing).as_secs_f64(), drawing.as_secs_f64());
+    let writing = start.elapsed().saturating_sub(drawing);
+    println!("{:.6} {:.6}", writing.as_secs_f64(), drawing.as_secs_f64());
 }

@@ -7,6 +7,7 @@ mod parents;
 mod rebuild;
 mod reduce;
 mod spec;
+mod store;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,14 +17,13 @@ use ndarray::{Array3, ArrayRef3, ArrayViewMut3, s};
 use rayon::prelude::*;
 
 use super::encode::{ChunkEncoder, gather, repeat_edges};
-use super::output::Output;
 use super::sample_kind::{Sample, SampleKind};
-use super::write_ifd::ChunkTable;
 use crate::{Error, Result, Size};
 use grid::{Grid, Place};
 use parents::{Content, Parents, Quarter};
 use rebuild::StoredLevel;
 use reduce::{Pixels, halve};
+use store::Store;
 
 pub use spec::{PyramidSpec, Reduction};
 
@@ -69,15 +69,6 @@ pub struct PyramidWriter {
     has_failed: AtomicBool,
 }
 
-/// The file and what is in it.
-struct Store {
-    output: Output,
-    /// One table per level; absent tiles have offset 0.
-    tables: Vec<ChunkTable>,
-    /// Which tiles of the full resolution have arrived.
-    has_arrived: Vec<bool>,
-}
-
 /// What one thread needs to write tiles.
 struct Worker {
     encoder: ChunkEncoder,
@@ -92,15 +83,7 @@ impl PyramidWriter {
     pub fn create(path: &Path, spec: PyramidSpec) -> Result<Self> {
         spec.validate(path)?;
         let grids = spec.grids();
-        let table = |grid: &Grid| {
-            let n_tiles = grid.n_tiles();
-            ChunkTable { offsets: vec![0; n_tiles], byte_counts: vec![0; n_tiles] }
-        };
-        let store = Store {
-            output: Output::create(path, spec.needs_big())?,
-            tables: grids.iter().map(table).collect(),
-            has_arrived: grids.first().map_or_else(Vec::new, |grid| vec![false; grid.n_tiles()]),
-        };
+        let store = Store::create(path, &grids, spec.needs_big())?;
         // What a lossy codec makes of a tile is known once it is stored.
         let limit = if spec.coding().is_lossy() { 0 } else { spec.memory_bytes };
         let parents = Parents::new(spec.tile as usize, spec.coding().bytes_per_pixel(), limit);
@@ -132,13 +115,8 @@ impl PyramidWriter {
             )));
         };
         self.check(pixels, grid.inside(column, row))?;
-        match lock(&self.store).has_arrived.get_mut(idx) {
-            Some(has_arrived) if !*has_arrived => *has_arrived = true,
-            _ => {
-                return Err(
-                    self.usage(format!("the tile in column {column}, row {row} has been written before"))
-                );
-            }
+        if !lock(&self.store).claim(idx) {
+            return Err(self.usage(format!("the tile in column {column}, row {row} has been written before")));
         }
         let place = Place { level: 0, row, column };
         let is_zero = !self.spec.coding().is_lossy() && is_zero(pixels);
@@ -224,23 +202,15 @@ impl PyramidWriter {
         } else {
             self.spec.description.clone()
         };
-        let Self { path, spec, grids, store, .. } = self;
-        let Store { mut output, mut tables, .. } = store.into_inner().unwrap_or_else(PoisonError::into_inner);
-        share_zeros(&path, &mut output, &mut tables, &zeros)?;
-        let first_directory =
-            directories::append(&mut output, &spec, &grids, &tables, description.as_deref())?;
-        output.finish(first_directory)
+        let store = self.store.into_inner().unwrap_or_else(PoisonError::into_inner);
+        store.finish(&self.spec, &self.grids, &zeros, description.as_deref())
     }
 
     /// Writes the tiles of a level that still wait for a part; the level before is complete.
     fn complete(&self, level: usize) -> Result<()> {
         let open = lock(&self.parents).take_level(level);
         let stored = if open.iter().any(|(_, content)| *content == Content::Dropped) {
-            let (source, table, is_big) = {
-                let mut store = lock(&self.store);
-                let table = store.tables.get(level - 1).cloned().unwrap_or_default();
-                (store.output.reopen()?, table, store.output.is_big())
-            };
+            let (source, table, is_big) = lock(&self.store).reopen(level - 1)?;
             let before = self.grids.get(level - 1);
             before.map(|&grid| StoredLevel::new(&self.spec, level - 1, grid, source, table, is_big))
         } else {
@@ -281,7 +251,7 @@ impl PyramidWriter {
                     repeat_edges(&mut worker.tile, inside, self.spec.tile_size(), bytes_per_pixel);
                 }
                 let encoded = self.encode(worker)?;
-                self.append(grid, place, &encoded)?;
+                lock(&self.store).append(grid, place, &encoded)?;
             }
             if !has_parent {
                 return Ok(());
@@ -314,19 +284,6 @@ impl PyramidWriter {
     fn encode(&self, worker: &mut Worker) -> Result<Vec<u8>> {
         let encoded = worker.encoder.encode_stored(&mut worker.tile, self.spec.tile_size());
         encoded.map_err(|problem| self.usage(format!("cannot encode a tile: {problem}")))
-    }
-
-    fn append(&self, grid: Grid, place: Place, encoded: &[u8]) -> Result<()> {
-        let byte_count = byte_count(&self.path, encoded)?;
-        let mut store = lock(&self.store);
-        let offset = store.output.append(encoded)?;
-        if let (Some(table), Some(idx)) =
-            (store.tables.get_mut(place.level), grid.idx(place.column, place.row))
-        {
-            table.offsets[idx] = offset;
-            table.byte_counts[idx] = byte_count;
-        }
-        Ok(())
     }
 
     /// Refuses pixels of the wrong type or shape for a tile of `size`.
@@ -382,28 +339,6 @@ impl std::fmt::Debug for PyramidWriter {
             .field("spec", &self.spec)
             .finish_non_exhaustive()
     }
-}
-
-/// Lets all absent tiles be one stored tile of zeros.
-fn share_zeros(path: &Path, output: &mut Output, tables: &mut [ChunkTable], zeros: &[u8]) -> Result<()> {
-    if tables.iter().all(|table| table.offsets.iter().all(|&offset| offset != 0)) {
-        return Ok(());
-    }
-    let byte_count = byte_count(path, zeros)?;
-    let start = output.append(zeros)?;
-    for table in tables {
-        for (offset, count) in table.offsets.iter_mut().zip(&mut table.byte_counts) {
-            if *offset == 0 {
-                (*offset, *count) = (start, byte_count);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn byte_count(path: &Path, encoded: &[u8]) -> Result<u32> {
-    u32::try_from(encoded.len())
-        .map_err(|_| Error::usage(path, format!("a tile of {} bytes exceeds 4 GiB", encoded.len())))
 }
 
 fn is_zero<T: Sample>(pixels: &ArrayRef3<T>) -> bool {

@@ -50,7 +50,7 @@ pub struct PyramidSpec {
     /// Bytes of half-finished tiles of reduced levels that are kept in memory.
     ///
     /// Tiles beyond are computed at the end from what is in the file by then. Memory is never the price of an
-    /// unlucky order of arrival, only time is. The file is the same either way.
+    /// unlucky order of arrival, only time is. The pixels of the file are the same either way.
     pub memory_bytes: usize,
 }
 

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use hubmap_cli::{Outcome, Progress, UsageError, interrupted};
 use hubmap_io::{
     Compression, PyramidSpec, PyramidWriter, RasterReader as _, ReadOptions, Reduction, SampleKind,
-    SampleKind, TiffSlide, Window,
+    TiffSlide, Window,
 };
 use serde_json::json;
 

@@ -19,7 +19,7 @@ pub use mask_tiff::{read_mask, write_mask_tiff};
 pub use polygon::{Bounds, Polygon, trace_polygons};
 pub use raster::{RasterReader, open};
 pub use resample::{area_downscale, area_downscale_2d, nearest_downscale, nearest_downscale_2d};
-pub use rle::{Rle, RleEncoder, RleError, Run};
+pub use rle::{Rle, RleDecoder, RleEncoder, RleError, Run};
 pub use tiff::{
     Compression, Layout, PageInfo, RawSamples, TiffFile, TiffSlide, TiffSpec, TiffWriter, write_mask,
 };

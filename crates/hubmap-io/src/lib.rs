@@ -11,7 +11,9 @@ mod resample;
 mod rle;
 mod tiff;
 
-pub use annotation::{Feature, ObjectKind, read_annotations, write_annotations};
+pub use annotation::{
+    AnnotationReader, AnnotationWriter, Feature, ObjectKind, read_annotations, write_annotations,
+};
 pub use error::{Error, Result};
 pub use geometry::{Size, Window};
 pub use mask::Mask;

@@ -1,11 +1,14 @@
-//! Masks of slide size: encoding, decoding, outlines; and the reduction of tiles by 3.
+//! Masks of slide size: encoding, decoding, outlines; annotation files; and the reduction of tiles by 3.
 #![expect(clippy::expect_used, reason = "a bench that cannot make its mask has nothing to measure")]
 
 use std::f64::consts::TAU;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use hubmap_io::{Mask, Polygon, Rle, RleEncoder, Size, Window, area_downscale, trace_polygons};
+use hubmap_io::{
+    AnnotationReader, Feature, Mask, Polygon, Rle, RleEncoder, Size, Window, area_downscale,
+    read_annotations, trace_polygons, write_annotations,
+};
 use ndarray::Array3;
 
 const SIZE: Size = Size::new(20_000, 20_000);
@@ -63,7 +66,34 @@ fn masks(criterion: &mut Criterion) {
     group.bench_function("decode", |b| {
         b.iter(|| Rle::parse(black_box(&text)).expect("runs").decode(SIZE).expect("a mask"));
     });
+    let mut pixels = rle.decode_array(SIZE, 255).expect("a mask");
+    group.bench_function("encode_array", |b| {
+        b.iter(|| Rle::encode_array(black_box(pixels.view())).to_string());
+    });
+    group.bench_function("decode_into", |b| {
+        b.iter(|| Rle::parse(black_box(&text)).expect("runs").decode_into(pixels.view_mut(), 255));
+    });
     group.bench_function("trace", |b| b.iter(|| trace_polygons(black_box(&mask))));
+    group.finish();
+}
+
+fn annotations(criterion: &mut Criterion) {
+    let outlines = glomeruli();
+    let features: Vec<_> =
+        outlines.iter().cycle().take(20_000).map(|p| Feature::new("glomerulus", p.clone())).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut group = criterion.benchmark_group("annotations");
+    for name in ["plain.geojson", "gzip.geojson.gz"] {
+        let path = folder.path().join(name);
+        write_annotations(&path, &features).expect("a file");
+        let n_bytes = std::fs::metadata(folder.path().join("plain.geojson")).expect("a file").len();
+        group.sample_size(10).throughput(Throughput::Bytes(n_bytes));
+        group.bench_function(format!("write/{name}"), |b| b.iter(|| write_annotations(&path, &features)));
+        group.bench_function(format!("read/{name}"), |b| b.iter(|| read_annotations(&path)));
+        group.bench_function(format!("stream/{name}"), |b| {
+            b.iter(|| AnnotationReader::open(&path).expect("a file").flatten().count());
+        });
+    }
     group.finish();
 }
 
@@ -81,5 +111,5 @@ fn reduce(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, masks, reduce);
+criterion_group!(benches, masks, annotations, reduce);
 criterion_main!(benches);

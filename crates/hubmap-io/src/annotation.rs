@@ -1,18 +1,22 @@
 //! Annotations as QuPath exports them: GeoJSON features with a class and polygons.
 
+mod coordinates;
 mod geojson;
+mod properties;
 mod read;
+mod scan;
+mod source;
 mod write;
 
-pub use read::read_annotations;
-pub use write::write_annotations;
+pub use read::{AnnotationReader, read_annotations};
+pub use write::{AnnotationWriter, write_annotations};
 
 use crate::Polygon;
 
 /// An annotated object.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Feature {
-    /// Identifier; QuPath 0.2 gives every object the same (`PathAnnotationObject`), later versions a UUID.
+    /// Identifier; QuPath 0.2 writes the kind here (`PathAnnotationObject`), 0.4 and later a UUID.
     pub id: Option<String>,
     /// Name of the classification, such as `glomerulus`.
     pub class: Option<String>,
@@ -34,7 +38,7 @@ pub enum ObjectKind {
     /// Drawn by a person, or to be edited by one.
     #[default]
     Annotation,
-    /// Found by a program; QuPath shows millions of them.
+    /// Found by a program, cells and tiles included; QuPath shows millions of them.
     Detection,
 }
 

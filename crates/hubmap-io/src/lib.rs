@@ -18,7 +18,9 @@ mod rle;
 mod tiff;
 mod window_memory;
 
-pub use annotation::{Feature, ObjectKind, read_annotations, write_annotations};
+pub use annotation::{
+    AnnotationReader, AnnotationWriter, Feature, ObjectKind, read_annotations, write_annotations,
+};
 pub use byte_source::ByteSource;
 pub use error::{Error, Result};
 pub use geometry::{Size, Window};
@@ -32,7 +34,7 @@ pub use raster::{AssociatedImage, Level, LevelUse, RasterReader, ReadOptions, Sc
 #[cfg(feature = "remote")]
 pub use remote::{RemoteFile, RemoteOptions, is_remote};
 pub use resample::{area_downscale, area_downscale_2d, nearest_downscale, nearest_downscale_2d};
-pub use rle::{Rle, RleEncoder, RleError, Run};
+pub use rle::{Rle, RleDecoder, RleEncoder, RleError, Run};
 pub use tiff::{
     Compression, Layout, PageInfo, PyramidSpec, PyramidWriter, RawSamples, Reduction, Sample, SampleKind,
     TiffFile, TiffSlide, TiffSpec, TiffWriter, write_mask,

@@ -1,8 +1,11 @@
 //! Binary images of slide size, one bit per pixel.
 #![expect(clippy::needless_pass_by_value, reason = "array views are made to be passed by value")]
 
+pub(crate) mod packed;
+
 use ndarray::{Array2, ArrayView2};
 
+use self::packed::{pack_row, unpack_row, word_of};
 use crate::{Polygon, Size, Window};
 
 /// A binary image: the glomeruli of a slide, or any other set of its pixels.
@@ -171,6 +174,11 @@ impl Mask {
         }
     }
 
+    /// The packed rows from the first on, `width.div_ceil(8)` bytes each; padding bits must stay 0.
+    pub(crate) fn rows_mut(&mut self, n_rows: usize) -> std::slice::ChunksMut<'_, u8> {
+        self.bits.chunks_mut((n_rows * self.stride).max(1))
+    }
+
     fn byte_idx(&self, x: u32, y: u32) -> usize {
         y as usize * self.stride + x as usize / 8
     }
@@ -185,52 +193,4 @@ impl std::fmt::Debug for Mask {
 /// The bit of column `x` in its byte.
 const fn bit_of(x: u32) -> u8 {
     0x80 >> (x % 8)
-}
-
-/// Up to eight packed bytes as one word, the leftmost pixel in the most significant bit, missing bytes 0.
-pub(crate) fn word_of(bytes: &[u8]) -> u64 {
-    if let Ok(bytes) = <[u8; 8]>::try_from(bytes) {
-        return u64::from_be_bytes(bytes);
-    }
-    bytes.iter().take(8).enumerate().fold(0, |word, (i, &byte)| word | (byte as u64) << (56 - 8 * i))
-}
-
-/// Packs non-zero pixels to set bits; the padding bits of the last byte become 0.
-pub(crate) fn pack_row(pixels: &[u8], packed: &mut [u8]) {
-    let groups = pixels.chunks_exact(8);
-    let rest = groups.remainder();
-    let mut packed = packed.iter_mut();
-    for (group, byte) in groups.zip(packed.by_ref()) {
-        *byte = pack_byte(group);
-    }
-    if !rest.is_empty()
-        && let Some(byte) = packed.next()
-    {
-        *byte = pack_byte(rest);
-    }
-}
-
-/// Up to eight pixels as one byte, the first in the most significant bit.
-fn pack_byte(pixels: &[u8]) -> u8 {
-    if pixels.len() == 8 && word_of(pixels) == 0 {
-        return 0;
-    }
-    pixels.iter().enumerate().fold(0, |byte, (i, &pixel)| byte | u8::from(pixel != 0) << (7 - i))
-}
-
-/// Unpacks the pixels from column `x0` of a packed row on into zeros and ones.
-fn unpack_row(packed: &[u8], x0: usize, out: &mut [u8]) {
-    let lead = (x0.next_multiple_of(8) - x0).min(out.len());
-    for (i, pixel) in out[..lead].iter_mut().enumerate() {
-        *pixel = packed[(x0 + i) / 8] >> (7 - (x0 + i) % 8) & 1;
-    }
-    let first = (x0 + lead) / 8;
-    for (pixels, &byte) in out[lead..].chunks_mut(8).zip(&packed[first.min(packed.len())..]) {
-        if byte == 0 {
-            continue;
-        }
-        for (i, pixel) in pixels.iter_mut().enumerate() {
-            *pixel = byte >> (7 - i) & 1;
-        }
-    }
 }

@@ -87,8 +87,10 @@ impl Polygon {
         crossings.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
         let (left, right) = (window.x, window.right());
         let mut open: Option<(i64, i64, i64)> = None;
-        for pair in crossings.chunks_exact(2) {
-            let [(y, a), (_, b)] = [pair[0], pair[1]];
+        let rows = crossings.chunk_by(|a, b| a.0 == b.0);
+        // A row is crossed an even number of times, unless a vertex is not a number.
+        let pairs = rows.flat_map(|row| row.as_chunks::<2>().0);
+        for &[(y, a), (_, b)] in pairs {
             let (x0, x1) = (first_centre(a).max(left), first_centre(b).min(right));
             if x0 >= x1 {
                 continue;
@@ -107,7 +109,7 @@ impl Polygon {
         }
     }
 
-    /// Where the edges cross the centre lines of the window's rows, an even number for every row.
+    /// Where the edges cross the centre lines of the window's rows.
     fn crossings(&self, window: Window) -> Vec<(i64, f64)> {
         let mut crossings = Vec::new();
         for [a, b] in self.edges() {
@@ -146,9 +148,10 @@ fn first_centre(v: f64) -> i64 {
 /// Where an edge crosses the horizontal line at `y`; its upper end belongs to it, the lower does not.
 ///
 /// Both directions of an edge give the same bits.
+/// The division comes last, so that a crossing at a pixel centre is exact for vertices on fractions of pixels.
 fn crossing(a: [f64; 2], b: [f64; 2], y: f64) -> Option<f64> {
     let (a, b) = if a[1] <= b[1] { (a, b) } else { (b, a) };
-    (a[1] <= y && y < b[1]).then(|| a[0] + (y - a[1]) / (b[1] - a[1]) * (b[0] - a[0]))
+    (a[1] <= y && y < b[1]).then(|| a[0] + (y - a[1]) * (b[0] - a[0]) / (b[1] - a[1]))
 }
 
 /// Consecutive vertices of a ring, the closing edge included.

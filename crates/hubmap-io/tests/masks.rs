@@ -2,9 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 use hubmap_io::{
-    Feature, Mask, ObjectKind, Polygon, Rle, RleEncoder, RleError, Size, TiffSpec, TiffWriter, Window,
-    area_downscale, area_downscale_2d, nearest_downscale, nearest_downscale_2d, read_annotations, read_mask,
-    trace_polygons, write_annotations, write_mask_tiff,
+    Mask, Polygon, Rle, RleDecoder, RleEncoder, RleError, Size, TiffSpec, TiffWriter, Window, area_downscale,
+    area_downscale_2d, nearest_downscale, nearest_downscale_2d, read_mask, trace_polygons, write_mask_tiff,
 };
 use hubmap_test_support::{json, npy};
 use ndarray::{Array2, Array3, Axis, Ix3, concatenate, s};
@@ -34,6 +33,9 @@ mod fixtures {
             let mut encoder = RleEncoder::new(size);
             encoder.push_rows(pixels.view());
             assert_eq!(encoder.finish().to_string(), text, "{name}");
+            let on = pixels.mapv(|v| if v == 0 { 0 } else { 255 });
+            assert_eq!(Rle::encode_array(on.view()).to_string(), text, "{name}");
+            assert_eq!(Rle::parse(text).unwrap().decode_array(size, 255).unwrap(), on, "{name}");
 
             // The Kaggle notebook loses the first and the last pixel of the image.
             let mut cleared = mask.clone();
@@ -144,6 +146,51 @@ mod rle {
         encoder.push_rows(Array2::ones((2, 2)).view());
         assert_eq!(encoder.finish().to_string(), "1 2 4 2");
     }
+
+    #[test]
+    fn padding_bits_are_ignored() {
+        let mut encoder = RleEncoder::new(Size::new(3, 2));
+        encoder.push_row_bytes(&[0xff]);
+        encoder.push_row_bytes(&[0x1f]);
+        assert_eq!(encoder.finish().to_string(), "1 1 3 1 5 1");
+    }
+
+    #[test]
+    fn bands_in_parallel_join_at_their_seams() {
+        // Larger than what one thread takes at a time, with objects across every seam.
+        let size = Size::new(4100, 2500);
+        let mut mask = Mask::new(size);
+        for x in (0..4100).step_by(97) {
+            let x = f64::from(x);
+            mask.fill_polygon(&Polygon::new(vec![[x, -10.0], [x + 60.0, 1200.0], [x + 5.0, 2600.0]]));
+        }
+        let rle = Rle::encode(&mask);
+        let pixels = mask.to_array();
+        assert_eq!(Rle::encode_array(pixels.view()), rle);
+        for n_rows in [1, 1000, 1500, 2499] {
+            let mut encoder = RleEncoder::new(size);
+            encoder.push_rows(pixels.slice(s![..n_rows, ..]));
+            encoder.push_rows(pixels.slice(s![n_rows.., ..]));
+            assert_eq!(encoder.finish(), rle, "{n_rows}");
+        }
+        assert!(rle.decode(size).unwrap() == mask);
+        assert_eq!(rle.decode_array(size, 1).unwrap(), pixels);
+        // A column-major image has no rows to write into.
+        let mut columns = Array2::from_elem((4100, 2500), 9);
+        rle.decode_into(columns.view_mut().reversed_axes(), 1).unwrap();
+        assert_eq!(columns.t(), pixels);
+        assert_eq!(Rle::encode_array(columns.t()), rle);
+    }
+
+    #[test]
+    fn images_without_pixels_have_no_runs() {
+        for size in [Size::new(0, 0), Size::new(0, 5), Size::new(5, 0)] {
+            let pixels = Array2::zeros((size.height as usize, size.width as usize));
+            assert_eq!(Rle::encode_array(pixels.view()), Rle::default());
+            assert_eq!(Rle::default().decode_array(size, 1).unwrap(), pixels);
+            assert_eq!(Rle::encode(&Rle::default().decode(size).unwrap()), Rle::default());
+        }
+    }
 }
 
 mod polygons {
@@ -193,6 +240,10 @@ mod polygons {
         assert_eq!(mask.count_ones(), 12);
         mask.fill_polygon(&Polygon::new(vec![[f64::NAN, 0.0], [1.0, f64::INFINITY], [0.0, 1.0]]));
         assert_eq!(mask.count_ones(), 12);
+        // Two edges are lost with their common vertex, so that rows are crossed once.
+        let mut mask = Mask::new(Size::new(4, 4));
+        mask.fill_polygon(&Polygon::new(vec![[1.0, f64::NAN], [1.0, 0.0], [3.0, 4.0]]));
+        assert_eq!(mask.count_ones(), 0);
     }
 
     #[test]
@@ -205,144 +256,6 @@ mod polygons {
         assert!((polygons[0].area() - 7.0).abs() < 1e-9);
         let diagonal = ndarray::array![[1, 0], [0, 1]];
         assert_eq!(trace_polygons(&Mask::from_array(diagonal.view())).len(), 2);
-    }
-}
-
-mod annotations {
-    use super::*;
-
-    fn read(bytes: &[u8]) -> Result<Vec<Feature>, String> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("notes.json");
-        std::fs::write(&path, bytes).unwrap();
-        read_annotations(&path).map_err(|error| {
-            assert_eq!(error.path(), path);
-            error.to_string()
-        })
-    }
-
-    const POLYGON: &str = r#"{"type":"Polygon","coordinates":[[[1,2],[5.5,2,0],[5,9],[1,2]]]}"#;
-
-    #[test]
-    fn every_root_gives_the_same_features() {
-        let feature = format!(
-            r#"{{"geometry":{POLYGON},"type":"Feature","id":"a","properties":{{"objectType":"detection",
-            "classification":{{"name":"glomerulus","colorRGB":-3140401}},
-            "measurements":[{{"name":"p","value":0.5}},{{"name":"bad","value":"NaN"}}]}}}}"#
-        );
-        let expected = Feature {
-            id: Some("a".into()),
-            color: Some([208, 20, 207]),
-            kind: ObjectKind::Detection,
-            measurements: vec![("p".into(), 0.5)],
-            ..Feature::new("glomerulus", Polygon::new(vec![[1.0, 2.0], [5.5, 2.0], [5.0, 9.0]]))
-        };
-        let roots = [
-            format!("[{feature}]"),
-            format!("\u{feff}  [{feature}]\n"),
-            feature.clone(),
-            format!(r#"{{"features":[{feature}],"type":"FeatureCollection"}}"#),
-        ];
-        for root in roots {
-            assert_eq!(read(root.as_bytes()).unwrap(), std::slice::from_ref(&expected), "{root}");
-        }
-        assert_eq!(read(b"[]").unwrap(), []);
-    }
-
-    #[test]
-    fn geometries_of_all_kinds() {
-        let parts = |geometry: &str| {
-            read(format!(r#"[{{"type":"Feature","geometry":{geometry}}}]"#).as_bytes())
-                .map(|features| features[0].polygons.len())
-        };
-        assert_eq!(parts(POLYGON), Ok(1));
-        assert_eq!(parts(r#"{"coordinates":[[[1,2],[5,2],[5,9]]]}"#), Ok(1));
-        let multi = r"[[[[1,2],[5,2],[5,9],[1,2]],[[2,3],[3,3],[3,4]]],[[[8,8],[9,8],[9,9]]]]";
-        assert_eq!(parts(&format!(r#"{{"type":"MultiPolygon","coordinates":{multi}}}"#)), Ok(2));
-        assert_eq!(parts(r#"{"type":"Point","coordinates":[1,2]}"#), Ok(0));
-        assert_eq!(parts(r#"{"type":"LineString","coordinates":[[1,2],[3,4]]}"#), Ok(0));
-        assert_eq!(parts(r#"{"type":"Polygon","coordinates":[]}"#), Ok(0));
-        assert_eq!(parts("null"), Ok(0));
-        let members = format!(r#"{{"type":"GeometryCollection","geometries":[{POLYGON},{POLYGON}]}}"#);
-        assert_eq!(parts(&members), Ok(2));
-        for broken in [
-            r#"{"type":"Polygon","coordinates":[[1,2],[3,4]]}"#,
-            r#"{"type":"Circle","coordinates":[1,2]}"#,
-            r#"{"type":"Polygon","coordinates":[[[1],[3,4]]]}"#,
-            r#"{"type":"Polygon","coordinates":[[["a",1],[3,4]]]}"#,
-            r#"{"type":"Polygon","coordinates":[[[1,2],3,4]]}"#,
-        ] {
-            assert!(parts(broken).unwrap_err().contains("feature 0: "), "{broken}");
-        }
-    }
-
-    #[test]
-    fn errors_name_the_feature() {
-        let good = format!(r#"{{"type":"Feature","geometry":{POLYGON}}}"#);
-        let message = read(format!(r#"[{good},{good},{{"type":"Feture"}}]"#).as_bytes()).unwrap_err();
-        assert!(message.contains("feature 2: a \"Feture\""), "{message}");
-        let message = read(format!("[{good},{good}").as_bytes()).unwrap_err();
-        assert!(message.contains("EOF"), "{message}");
-        for text in ["", "12", "{}", "nonsense", "[{}] trailing"] {
-            assert!(read(text.as_bytes()).unwrap_err().contains("not an annotation file"), "{text}");
-        }
-        assert!(read(&[0x1f, 0x8b, 8, 0, 1]).unwrap_err().contains("gzip"));
-        assert!(read_annotations("no/such/file.json".as_ref()).unwrap_err().to_string().contains("open"));
-    }
-
-    #[test]
-    fn written_features_read_back() {
-        let ring = |x: f64| vec![[x, 1.0], [x + 2.25, 1.0], [x, 7.0]];
-        let features = [
-            Feature {
-                id: Some("7a0e8a8e-7c3c-4b9e-9a55-0d9f6b0f3c11".into()),
-                color: Some([1, 2, 255]),
-                kind: ObjectKind::Detection,
-                measurements: vec![("area µm²".into(), 12.5), ("n".into(), 3.0)],
-                ..Feature::new("glomerulus", Polygon { exterior: ring(0.0), holes: vec![ring(0.25)] })
-            },
-            Feature {
-                polygons: vec![Polygon::new(ring(10.0)), Polygon::new(ring(20.0))],
-                ..Feature::default()
-            },
-        ];
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["out.geojson", "out.geojson.gz"] {
-            let path = folder.path().join(name);
-            write_annotations(&path, &features).unwrap();
-            assert_eq!(read_annotations(&path).unwrap(), features, "{name}");
-        }
-        assert_eq!(std::fs::read(folder.path().join("out.geojson.gz")).unwrap()[..2], [0x1f, 0x8b]);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
-    }
-
-    #[test]
-    fn written_files_follow_the_rules_of_qupath() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out.geojson");
-        let mut feature = Feature::new("g", Polygon::new(vec![[1.0, 1.0], [2.5, 1.0], [1.0, 7.0]]));
-        feature.measurements = vec![("nan".into(), f64::NAN), ("ok".into(), 1.5)];
-        let line = Feature { polygons: vec![Polygon::new(vec![[0.0, 0.0]])], ..Feature::default() };
-        write_annotations(&path, [&Feature::default(), &feature, &line]).unwrap();
-        let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        assert_eq!(json["type"], "FeatureCollection");
-        assert_eq!(json["features"].as_array().unwrap().len(), 1);
-        let feature_json = &json["features"][0];
-        assert_eq!(
-            feature_json["geometry"],
-            serde_json::json!({"type": "Polygon", "coordinates": [[[1, 1], [2.5, 1], [1, 7], [1, 1]]]})
-        );
-        assert_eq!(
-            feature_json["properties"],
-            serde_json::json!({"objectType": "annotation", "classification": {"name": "g"},
-                               "measurements": {"ok": 1.5}})
-        );
-
-        feature.polygons[0].exterior[1][0] = f64::INFINITY;
-        let error = write_annotations(&path, [&line, &feature]).unwrap_err().to_string();
-        assert!(error.contains("feature 1 has a vertex"), "{error}");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the old file alone stays");
-        assert!(write_annotations("no/such/folder/out.json".as_ref(), &[]).is_err());
     }
 }
 
@@ -448,6 +361,56 @@ mod laws {
         }
 
         #[test]
+        fn rows_of_every_split_decode(pixels in pixels(), block in 1..20_usize, on in 1..=255_u8) {
+            let expected = pixels.mapv(|v| if v == 0 { 0 } else { on });
+            let rle: Rle = Rle::encode_array(pixels.view()).to_string().parse().unwrap();
+            let size = Size::new(pixels.ncols() as u32, pixels.nrows() as u32);
+            prop_assert_eq!(&rle.decode_array(size, on).unwrap(), &expected);
+            let mut into = Array2::from_elem(pixels.dim(), 77);
+            rle.decode_into(into.view_mut(), on).unwrap();
+            prop_assert_eq!(&into, &expected);
+            let mut by_block = Array2::from_elem(pixels.dim(), 77);
+            let mut decoder = RleDecoder::new(&rle, size).unwrap();
+            for rows in by_block.axis_chunks_iter_mut(Axis(0), block) {
+                decoder.fill_rows(rows, on);
+            }
+            prop_assert_eq!(decoder.rows_left(), 0);
+            prop_assert_eq!(&by_block, &expected);
+        }
+
+        #[test]
+        fn a_broken_token_is_found(
+            gaps in proptest::collection::vec(1..1000_u64, 1..40), at in any::<prop::sample::Index>(), kind in 0..6_u32,
+        ) {
+            let mut tokens: Vec<String> = Vec::new();
+            let mut end = 0;
+            for gap in &gaps {
+                tokens.extend([(end + gap + 1).to_string(), gap.to_string()]);
+                end += 2 * gap;
+            }
+            let idx = at.index(tokens.len());
+            let position = idx + 1;
+            let is_start = idx % 2 == 0;
+            let (token, expected) = match kind {
+                0 => ("0".to_owned(), RleError::Zero { position, what: if is_start { "starts" } else { "lengths" } }),
+                1 => ("-3".to_owned(), RleError::NotANumber { position, token: "-3".to_owned() }),
+                2 => (format!("{}.", tokens[idx]), RleError::NotANumber { position, token: format!("{}.", tokens[idx]) }),
+                3 => (format!("{}0", u64::MAX), RleError::Overflow { position }),
+                4 if is_start && idx > 0 => {
+                    let previous_last = gaps[..idx / 2].iter().map(|gap| 2 * gap).sum();
+                    (format!("{previous_last}"), RleError::Unsorted { position, start: previous_last, previous_last })
+                }
+                _ => {
+                    tokens.truncate(idx / 2 * 2 + 1);
+                    (tokens[idx / 2 * 2].clone(), RleError::OddCount { count: tokens.len() })
+                }
+            };
+            let last = tokens.len() - 1;
+            tokens[idx.min(last)] = token;
+            prop_assert_eq!(Rle::parse(&tokens.join(" ")), Err(expected));
+        }
+
+        #[test]
         fn windows_are_cut_from_the_mask(
             pixels in pixels(), x in -30..160_i64, y in -30..100_i64, width in 1..80_u32, height in 1..80_u32,
         ) {
@@ -504,6 +467,27 @@ mod laws {
                     let inside = polygon.contains([x as f64 + 0.5, y as f64 + 0.5]);
                     prop_assert_eq!(mask.get(x, y), inside, "({}, {})", x, y);
                 }
+            }
+        }
+
+        #[test]
+        fn polygons_with_holes_fill_by_exact_arithmetic(
+            rings in proptest::collection::vec(proptest::collection::vec([-4..44_i64, -4..44_i64], 0..9), 1..4),
+        ) {
+            // Vertices on halves of pixels, doubled: pixel centres are odd numbers and every product is exact.
+            let halves = |ring: &Vec<[i64; 2]>| ring.iter().map(|p| p.map(|v| v as f64 / 2.0)).collect::<Vec<_>>();
+            let polygon = Polygon { exterior: halves(&rings[0]), holes: rings[1..].iter().map(halves).collect() };
+            let mut mask = Mask::new(Size::new(20, 20));
+            mask.fill_polygon(&polygon);
+            for (x, y) in (0..400).map(|i| (i % 20, i / 20)) {
+                let [cx, cy] = [2 * x + 1, 2 * y + 1];
+                let n_left = rings.iter().flat_map(|ring| (0..ring.len()).map(move |i| [ring[i], ring[(i + 1) % ring.len()]]));
+                let n_left = n_left.filter(|&[p, q]| {
+                    let [a, b] = if p[1] <= q[1] { [p, q] } else { [q, p] };
+                    // Does the edge cross the row of the centre, at the centre or left of it?
+                    a[1] <= cy && cy < b[1] && a[0] * (b[1] - a[1]) + (cy - a[1]) * (b[0] - a[0]) <= cx * (b[1] - a[1])
+                });
+                prop_assert_eq!(mask.get(x as u32, y as u32), n_left.count() % 2 == 1, "({}, {})", x, y);
             }
         }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::Polygon;
 use crate::Mask;
-use crate::mask::word_of;
+use crate::mask::packed::word_of;
 
 /// The outlines of the set pixels, one polygon with holes per component, in the order of their first pixels
 /// (top to bottom, then left to right).

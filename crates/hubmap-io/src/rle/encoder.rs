@@ -1,17 +1,21 @@
 //! Column-major runs from rows that arrive top to bottom.
 #![expect(clippy::needless_pass_by_value, reason = "array views are made to be passed by value")]
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView1, ArrayView2, s};
 use rayon::prelude::*;
 
 use super::Rle;
-use crate::mask::{pack_row, word_of};
+use crate::mask::packed::{word_of, zip_packed};
 use crate::{Mask, Size};
+
+/// Pixels that one thread searches at a time.
+const BAND_PX: usize = 1 << 22;
 
 /// Encodes a mask whose rows arrive in blocks, top to bottom, without ever holding the mask.
 ///
 /// Only pixels that differ from the one above them are kept, eight bytes each, and sorted by column at the
 /// end; a transposed copy of the mask is never made.
+/// Large blocks are searched in parallel.
 ///
 /// ```
 /// use hubmap_io::{RleEncoder, Size};
@@ -26,9 +30,8 @@ use crate::{Mask, Size};
 pub struct RleEncoder {
     size: Size,
     n_rows: u32,
-    /// The last row that arrived, packed.
-    above: Vec<u8>,
-    packed: Vec<u8>,
+    last: RowAbove,
+    /// In the order of their rows.
     toggles: Vec<Toggle>,
 }
 
@@ -42,8 +45,7 @@ struct Toggle {
 impl RleEncoder {
     /// An encoder for a mask of the given size, of which no row has arrived.
     pub fn new(size: Size) -> Self {
-        let row = vec![0; size.width.div_ceil(8) as usize];
-        Self { size, n_rows: 0, above: row.clone(), packed: row, toggles: Vec::new() }
+        Self { size, n_rows: 0, last: RowAbove::blank(size.width), toggles: Vec::new() }
     }
 
     /// Takes the next `[n_rows, width]` pixels; non-zero means set.
@@ -51,59 +53,75 @@ impl RleEncoder {
     /// # Panics
     /// If the rows are not as wide as the mask, or there are more of them than the mask has.
     pub fn push_rows(&mut self, pixels: ArrayView2<'_, u8>) {
-        assert_eq!(pixels.ncols(), self.size.width as usize, "rows must be as wide as the mask");
-        for row in pixels.rows() {
-            let mut packed = std::mem::take(&mut self.packed);
-            match row.as_slice() {
-                Some(row) => pack_row(row, &mut packed),
-                None => pack_row(&row.to_vec(), &mut packed),
-            }
-            self.push_packed(packed);
+        let (n_rows, width) = pixels.dim();
+        assert_eq!(width, self.size.width as usize, "rows must be as wide as the mask");
+        let first = self.begin_rows(n_rows);
+        let band_rows = (BAND_PX / width.max(1)).max(1);
+        if n_rows <= band_rows {
+            return self.last.push_rows(first, pixels, &mut self.toggles);
         }
+        let bands: Vec<_> = (0..n_rows.div_ceil(band_rows))
+            .into_par_iter()
+            .map(|band| {
+                let (start, end) = (band * band_rows, ((band + 1) * band_rows).min(n_rows));
+                let mut above = match start.checked_sub(1) {
+                    None => self.last.clone(),
+                    Some(y) => RowAbove::of(pixels.row(y)),
+                };
+                let mut toggles = Vec::new();
+                above.push_rows(first + start as u32, pixels.slice(s![start..end, ..]), &mut toggles);
+                toggles
+            })
+            .collect();
+        for band in bands {
+            self.toggles.extend(band);
+        }
+        self.last = RowAbove::of(pixels.row(n_rows - 1));
     }
 
-    /// Takes the next row as [`Mask::row_bytes`] returns it; padding bits must be 0.
+    /// Takes the next row as [`Mask::row_bytes`] returns it; padding bits are ignored.
     ///
     /// # Panics
     /// If the row has another length, or there are more rows than the mask has.
     pub fn push_row_bytes(&mut self, bytes: &[u8]) {
-        let mut packed = std::mem::take(&mut self.packed);
-        packed.copy_from_slice(bytes);
-        self.push_packed(packed);
+        assert_eq!(bytes.len(), self.size.width.div_ceil(8) as usize, "a row must be as wide as the mask");
+        let y = self.begin_rows(1);
+        self.last.push_packed(y, bytes, &mut self.toggles);
     }
 
     /// The runs of all rows; rows that never arrived count as empty.
     pub fn finish(mut self) -> Rle {
         if self.n_rows < self.size.height {
-            let blank = vec![0; self.above.len()];
-            self.push_packed(blank);
+            self.last.push_blank(self.n_rows, &mut self.toggles);
         }
         runs_of_toggles(&[self.toggles], self.size)
     }
 
-    fn push_packed(&mut self, packed: Vec<u8>) {
-        assert!(self.n_rows < self.size.height, "more rows than the mask has");
-        find_toggles(&self.above, &packed, self.n_rows, &mut self.toggles);
-        self.n_rows += 1;
-        self.packed = std::mem::replace(&mut self.above, packed);
+    /// Counts rows that arrive and returns the number of the first.
+    fn begin_rows(&mut self, n_rows: usize) -> u32 {
+        let first = self.n_rows;
+        assert!(n_rows <= (self.size.height - first) as usize, "more rows than the mask has");
+        self.n_rows += n_rows as u32;
+        first
     }
 }
 
 /// The runs of a whole mask, bands of rows in parallel.
 pub(super) fn encode(mask: &Mask) -> Rle {
-    const BAND_ROWS: u32 = 1024;
     let size = mask.size();
-    let blank = vec![0; size.width.div_ceil(8) as usize];
-    let bands: Vec<Vec<Toggle>> = (0..size.height.div_ceil(BAND_ROWS))
+    let band_rows = (BAND_PX / size.width.max(1) as usize).max(1) as u32;
+    let bands: Vec<Vec<Toggle>> = (0..size.height.div_ceil(band_rows))
         .into_par_iter()
         .map(|band| {
+            let start = band * band_rows;
+            let end = start.saturating_add(band_rows).min(size.height);
+            let mut above = RowAbove::blank(size.width);
+            if let Some(y) = start.checked_sub(1) {
+                above.push_packed(y, mask.row_bytes(y), &mut Vec::new());
+            }
             let mut toggles = Vec::new();
-            let rows = band * BAND_ROWS..band.saturating_add(1).saturating_mul(BAND_ROWS).min(size.height);
-            let mut above = if band == 0 { blank.as_slice() } else { mask.row_bytes(rows.start - 1) };
-            for y in rows {
-                let row = mask.row_bytes(y);
-                find_toggles(above, row, y, &mut toggles);
-                above = row;
+            for y in start..end {
+                above.push_packed(y, mask.row_bytes(y), &mut toggles);
             }
             toggles
         })
@@ -111,18 +129,72 @@ pub(super) fn encode(mask: &Mask) -> Rle {
     runs_of_toggles(&bands, size)
 }
 
-/// Appends the pixels of packed row `y` that differ from the row above, from left to right.
-fn find_toggles(above: &[u8], row: &[u8], y: u32, toggles: &mut Vec<Toggle>) {
-    if above == row {
+/// The last row that was seen, 64 pixels to a word, the leftmost in the most significant bit.
+#[derive(Debug, Clone)]
+struct RowAbove {
+    width: u32,
+    words: Vec<u64>,
+}
+
+impl RowAbove {
+    fn blank(width: u32) -> Self {
+        Self { width, words: vec![0; width.div_ceil(64) as usize] }
+    }
+
+    fn of(pixels: ArrayView1<'_, u8>) -> Self {
+        let mut row = Self::blank(pixels.len() as u32);
+        row.push_pixels(0, pixels, &mut Vec::new());
+        row
+    }
+
+    /// Goes down over all rows of `pixels`, of which the first is row `y` of the mask.
+    fn push_rows(&mut self, y: u32, pixels: ArrayView2<'_, u8>, toggles: &mut Vec<Toggle>) {
+        for (y, row) in (y..).zip(pixels.rows()) {
+            self.push_pixels(y, row, toggles);
+        }
+    }
+
+    /// Goes down to row `y`, noting the pixels that differ.
+    fn push_pixels(&mut self, y: u32, pixels: ArrayView1<'_, u8>, toggles: &mut Vec<Toggle>) {
+        let mut push = |pixels: &[u8]| {
+            zip_packed(&mut self.words, pixels, |i, above, word| replace_word(above, word, i, y, toggles));
+        };
+        match pixels.as_slice() {
+            Some(pixels) => push(pixels),
+            None => push(&pixels.to_vec()),
+        }
+    }
+
+    /// [`RowAbove::push_pixels`] for a packed row, whose padding bits are ignored.
+    fn push_packed(&mut self, y: u32, bytes: &[u8], toggles: &mut Vec<Toggle>) {
+        let (whole, rest) = bytes.as_chunks::<8>();
+        let n_padding = 64 * self.words.len() as u32 - self.width;
+        let Some((last, words)) = self.words.split_last_mut() else { return };
+        for (i, (above, &bytes)) in words.iter_mut().zip(whole).enumerate() {
+            replace_word(above, u64::from_be_bytes(bytes), i, y, toggles);
+        }
+        let last_bytes = whole.get(words.len()).map_or(rest, |bytes| bytes.as_slice());
+        replace_word(last, word_of(last_bytes) & u64::MAX << n_padding, words.len(), y, toggles);
+    }
+
+    /// Goes down to an empty row.
+    fn push_blank(&mut self, y: u32, toggles: &mut Vec<Toggle>) {
+        self.words.iter_mut().enumerate().for_each(|(i, above)| replace_word(above, 0, i, y, toggles));
+    }
+}
+
+/// Goes down from the word above to the one below it, the `i`th of row `y`, noting the pixels that differ.
+#[inline]
+fn replace_word(above: &mut u64, word: u64, i: usize, y: u32, toggles: &mut Vec<Toggle>) {
+    if *above == word {
         return;
     }
-    for (i, (above, row)) in above.chunks(8).zip(row.chunks(8)).enumerate() {
-        let mut changed = word_of(above) ^ word_of(row);
-        while changed != 0 {
-            let bit = changed.leading_zeros();
-            toggles.push(Toggle { x: 64 * i as u32 + bit, y });
-            changed &= !(1 << (63 - bit));
-        }
+    let mut changed = *above ^ word;
+    *above = word;
+    while changed != 0 {
+        let bit = changed.leading_zeros();
+        toggles.push(Toggle { x: 64 * i as u32 + bit, y });
+        changed &= !(1 << (63 - bit));
     }
 }
 

@@ -24,6 +24,8 @@ mod ycbcr;
 
 pub use file::{RawSamples, TiffFile};
 pub use info::PageInfo;
+#[cfg(feature = "gdal")]
+pub(crate) use info::stated_microns_per_px;
 pub use slide::TiffSlide;
 pub use spec::{Compression, Layout, TiffSpec};
 pub use writer::{TiffWriter, write_mask};

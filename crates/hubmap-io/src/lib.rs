@@ -5,6 +5,8 @@ mod byte_source;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod error;
+#[cfg(feature = "gdal")]
+mod gdal_slide;
 mod geometry;
 mod mask;
 mod mask_tiff;
@@ -23,6 +25,8 @@ pub use annotation::{
 };
 pub use byte_source::ByteSource;
 pub use error::{Error, Result};
+#[cfg(feature = "gdal")]
+pub use gdal_slide::GdalSlide;
 pub use geometry::{Size, Window};
 pub use mask::Mask;
 pub use mask_tiff::{read_mask, write_mask_tiff};

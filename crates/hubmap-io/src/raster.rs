@@ -26,8 +26,8 @@ pub trait RasterReader: Send + Sync {
 
     /// Fills `out`, `[height, width, bands]`, with the pixels of `window`; its old content is overwritten.
     ///
-    /// Windows may leave the image on any side. Errors are [`Error::Usage`] for a window of no pixels, an array of
-    /// another shape, a level or band that is not there, or samples of 16 bits.
+    /// Windows may leave the image on any side. A window of no pixels, an array of another shape, a level or a band that
+    /// is not there is an [`Error::Usage`]; samples of 16 bits are [`Error::Unsupported`].
     fn read_with(&self, window: Window, options: &ReadOptions<'_>, out: ArrayViewMut3<'_, u8>) -> Result<()>;
 
     /// What a sample is: [`SampleKind::U8`] for up to 8 bits, [`SampleKind::U16`] for slides of 9 to 16 bits, which are

@@ -30,6 +30,8 @@ pub use file::{RawSamples, TiffFile};
 pub use info::PageInfo;
 pub use pyramid::{PyramidSpec, PyramidWriter, Reduction};
 pub use sample_kind::{Sample, SampleKind};
+#[cfg(feature = "gdal")]
+pub(crate) use info::stated_microns_per_px;
 pub use slide::TiffSlide;
 pub use spec::{Compression, Layout, TiffSpec};
 pub use writer::{TiffWriter, write_mask};

@@ -128,18 +128,26 @@ fn lenient(number: Result<Option<u64>>) -> Option<u32> {
 /// Pixels wider than this come from a print resolution such as 72 dpi, not from a microscope.
 const MAX_MICRONS_PER_PX: f64 = 50.0;
 
-/// Pixel size from what Aperio and OME write into the description, else from the resolution tags.
 fn microns_per_px(source: &Source, directory: &Directory) -> Option<f64> {
     let description = directory.text(source, tag::IMAGE_DESCRIPTION).unwrap_or_default();
+    let unit = lenient(directory.number(source, tag::RESOLUTION_UNIT));
+    stated_microns_per_px(&description, directory.real(source, tag::X_RESOLUTION), unit)
+}
+
+/// Pixel size from what Aperio and OME write into the description, else from `XResolution` and `ResolutionUnit`.
+pub(crate) fn stated_microns_per_px(
+    description: &str,
+    x_resolution: Option<f64>,
+    resolution_unit: Option<u32>,
+) -> Option<f64> {
     let plausible = |microns: &f64| *microns > 0.0 && *microns < MAX_MICRONS_PER_PX;
-    from_description(&description).filter(plausible).or_else(|| {
-        let pixels_per_unit = directory.real(source, tag::X_RESOLUTION)?;
-        let microns_per_unit = match lenient(directory.number(source, tag::RESOLUTION_UNIT)).unwrap_or(2) {
+    from_description(description).filter(plausible).or_else(|| {
+        let microns_per_unit = match resolution_unit.unwrap_or(2) {
             2 => 25_400.0,
             3 => 10_000.0,
             _ => return None,
         };
-        Some(microns_per_unit / pixels_per_unit).filter(plausible)
+        Some(microns_per_unit / x_resolution?).filter(plausible)
     })
 }
 

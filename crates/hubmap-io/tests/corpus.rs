@@ -12,23 +12,16 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 /// Share of the valid pages of at most 8 bits per sample that must decode.
-const MIN_DECODED: f64 = 0.96;
+const MIN_DECODED: f64 = 0.98;
 
 /// How far the mean of a channel may be from the reference where the codec is lossy.
-const MEAN_TOLERANCE: f64 = 1.0;
+const MEAN_TOLERANCE: f64 = 2.0;
 
-/// How far a pixel may be from the reference where the codec is lossy: decoders differ in chroma upsampling.
-const PIXEL_TOLERANCE: f64 = 40.0;
+/// How far a pixel may be from the reference where the codec is lossy.
+const PIXEL_TOLERANCE: f64 = 2.0;
 
-/// Files whose first row lies before the first end-of-line code: the reference libraries drop it, we keep it.
-const EXTRA_FIRST_ROW: [&str; 1] = ["g3aoe.tif"];
-
-/// Files whose first page the reference libraries do not read to its end, and how many bytes they leave out:
-/// libtiff takes the bytes of a row of 4 × 4 blocks for four equal rows, and drops the fraction.
-const UNREAD_TAILS: [(&str, u64); 1] = [("flower-ycbcr44-contig-08.tif", 22)];
-
-/// Longest that one hostile file may take.
-const MAX_TIME: Duration = Duration::from_secs(20);
+/// A file that takes longer hangs; the time itself says little on a machine that is shared.
+const MAX_TIME: Duration = Duration::from_mins(2);
 
 fn corpus() -> PathBuf {
     let folder = std::env::var_os("HUBMAP_CORPUS").map(PathBuf::from);
@@ -98,28 +91,25 @@ fn lossy_mismatch(samples: &RawSamples, expected: &Value) -> Option<String> {
 struct Counts {
     decoded: usize,
     unsupported: usize,
+    /// Those that the `tiff` crate decodes, with all of its codecs.
+    decoded_by_tiff: usize,
+}
+
+/// Whether the `tiff` crate gives samples of a page, be they right or wrong.
+fn tiff_decodes(path: &Path, page_idx: usize) -> bool {
+    let decode = || {
+        let file = std::io::BufReader::new(std::fs::File::open(path).ok()?);
+        let mut decoder = tiff::decoder::Decoder::new(file).ok()?;
+        decoder.seek_to_image(page_idx).ok()?;
+        decoder.read_image().ok()
+    };
+    std::panic::catch_unwind(decode).is_ok_and(|samples| samples.is_some())
 }
 
 fn read_page(file: &TiffFile, name: &str) -> Result<RawSamples, Error> {
     let idx = file.pages().iter().position(|page| page.name == name);
     let idx = idx.unwrap_or_else(|| panic!("{}: no page {name}", file.path().display()));
     file.read_page(idx)
-}
-
-/// The first page of one of [`UNREAD_TAILS`] as the reference libraries see it, their unread bytes being 0.
-fn without_tail(path: &Path) -> Option<RawSamples> {
-    let (_, n_unread) = UNREAD_TAILS.iter().find(|(name, _)| path.ends_with(name))?;
-    let file = TiffFile::open(path).unwrap();
-    let info = &file.pages()[0];
-    // The file is its header, one strip, and the directory: 19 x 11 blocks of 16 + 2 samples after 8 bytes.
-    let blocks = info.size.width.div_ceil(4) * info.size.height.div_ceil(4);
-    let end = 8 + 18 * blocks as usize;
-    let mut bytes = std::fs::read(path).unwrap();
-    bytes[end - *n_unread as usize..end].fill(0);
-    let folder = tempfile::tempdir().unwrap();
-    let copy = folder.path().join("copy.tif");
-    std::fs::write(&copy, bytes).unwrap();
-    Some(TiffFile::open(&copy).unwrap().read_page(0).unwrap())
 }
 
 /// Whether a reference reader refused the page.
@@ -158,12 +148,13 @@ fn valid_pages_decode_as_the_reference_libraries_decode_them() {
             let result = read_page(&file, name);
             let info = file.pages().iter().find(|info| info.name == name).unwrap();
             let count = counts.entry((info.compression_name().to_owned(), depth(info))).or_default();
+            // The rival reaches the pages of the chain only; those below them count as not decoded.
+            let is_read = name.parse().is_ok_and(|page_idx| tiff_decodes(&path, page_idx));
+            count.decoded_by_tiff += usize::from(is_read);
             match result {
                 Ok(samples) => {
                     count.decoded += 1;
-                    let is_known = EXTRA_FIRST_ROW.iter().any(|name| path.to_string_lossy().ends_with(name));
-                    let samples = without_tail(&path).unwrap_or(samples);
-                    if let Some(problem) = mismatch(&samples, page).filter(|_| !is_known) {
+                    if let Some(problem) = mismatch(&samples, page) {
                         problems.push(format!("{} page {name}: {problem}", path.display()));
                     }
                 }
@@ -177,15 +168,17 @@ fn valid_pages_decode_as_the_reference_libraries_decode_them() {
             }
         }
     }
-    println!("{:>18} {:>10} {:>8} {:>12}", "codec", "samples", "decoded", "unsupported");
+    println!("{:>18} {:>10} {:>6} {:>10} {:>8}", "codec", "samples", "pages", "tiff crate", "ours");
     for ((codec, depth), count) in &counts {
-        println!("{codec:>18} {depth:>10} {:>8} {:>12}", count.decoded, count.unsupported);
+        let n_pages = count.decoded + count.unsupported;
+        println!("{codec:>18} {depth:>10} {n_pages:>6} {:>10} {:>8}", count.decoded_by_tiff, count.decoded);
     }
     let small =
         || counts.iter().filter(|((_, depth), _)| depth.starts_with(['1', '2'])).map(|(_, count)| count);
     let decoded: usize = small().map(|count| count.decoded).sum();
     let all: usize = decoded + small().map(|count| count.unsupported).sum::<usize>();
-    println!("{decoded} of {all} pages of at most 8 bits decode");
+    let by_tiff: usize = small().map(|count| count.decoded_by_tiff).sum();
+    println!("of {all} pages of at most 8 bits {decoded} decode, {by_tiff} with the tiff crate");
     println!("refused:\n{}\ndamaged:\n{}", refused.join("\n"), disputed.join("\n"));
     assert!(disputed.len() < 3, "{disputed:?}");
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));

@@ -60,7 +60,8 @@ fn pixels_land_where_they_came_from() {
         let config = PredictConfig { scale: 1, tta, ..small_config() };
         let map = predictor(config, red_plane).predict_map(&slide).unwrap().probabilities;
         let logit = |pixel: u8| Normalization::KIDNEY.value(pixel, 0);
-        let expected = slide.pixels().index_axis(Axis(2), 0).mapv(|pixel| 1.0 / (1.0 + (-logit(pixel)).exp()));
+        let expected =
+            slide.pixels().index_axis(Axis(2), 0).mapv(|pixel| 1.0 / (1.0 + (-logit(pixel)).exp()));
         for (ours, expected) in map.iter().zip(&expected) {
             assert!((ours.to_f32() - expected).abs() < 1e-3, "{tta:?}: {ours} {expected}");
         }

@@ -1,15 +1,19 @@
 //! From the compressed bytes of one chunk to rows of samples.
 
+use std::io::Read as _;
 use std::ops::Range;
 
 use flate2::{Decompress, FlushDecompress, Status};
+use lzma_rust2::XzReader;
 use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective};
 
 use super::fax;
-use super::jpeg;
+use super::jpeg::JpegDecoder;
 use super::lzw::{self, Lzw};
 use super::page::{Codec, Page};
+use super::predictor;
 use super::source::Source;
+use super::webp;
 use crate::Result;
 
 /// Largest decoded chunk of a compressed page, and of one that is not in the file.
@@ -17,6 +21,9 @@ const MAX_CHUNK_LEN: u64 = 1 << 31;
 
 /// Buffers beyond this size are given back after a chunk rather than kept by the thread.
 const MAX_KEPT_LEN: usize = 64 << 20;
+
+/// Dictionary of LZMA: that of its highest preset, and some room for the rest of the decoder.
+const MAX_XZ_KIB: u32 = 80 << 10;
 
 /// Why a chunk cannot be decoded.
 pub(super) enum Problem {
@@ -41,11 +48,12 @@ impl From<&str> for Problem {
 /// Decoder states and buffers, one set per thread, reused from chunk to chunk.
 pub(super) struct Decoder {
     compressed: Vec<u8>,
-    /// Blocks of `YCbCr` pixels, before they are spread out to rows.
+    /// Blocks of `YCbCr` pixels before they are spread out to rows, or a row before its bytes are put in order.
     blocks: Vec<u8>,
     inflate: Decompress,
     zstd: DCtx<'static>,
     lzw: Lzw,
+    jpeg: JpegDecoder,
 }
 
 /// Decoded rows of one chunk.
@@ -63,8 +71,14 @@ impl<'a> Rows<'a> {
 
 impl Decoder {
     pub(super) fn new() -> Self {
-        let (compressed, blocks) = (Vec::new(), Vec::new());
-        Self { compressed, blocks, inflate: Decompress::new(true), zstd: DCtx::create(), lzw: Lzw::new() }
+        Self {
+            compressed: Vec::new(),
+            blocks: Vec::new(),
+            inflate: Decompress::new(true),
+            zstd: DCtx::create(),
+            lzw: Lzw::new(),
+            jpeg: JpegDecoder::new(),
+        }
     }
 
     /// Decodes `rows` of chunk `idx` into `buffer`, which is reused; returns them as they are packed in the file.
@@ -82,15 +96,26 @@ impl Decoder {
         let span = page.packed_span(rows.clone());
         let Some(blocks) = page.blocks() else {
             let bytes = self.unpack(source, page, idx, span, buffer)?;
-            if page.has_differences {
+            if let Some(predictor) = page.predictor {
                 for row in bytes.chunks_exact_mut(row_len.max(1)) {
-                    add_differences(row, page);
+                    predictor.undo(row, page, &mut self.blocks);
                 }
             }
             return Ok(Rows { bytes, row_len });
         };
         let mut packed = std::mem::take(&mut self.blocks);
-        let packed_bytes = self.unpack(source, page, idx, span, &mut packed)?;
+        let packed_bytes = self.unpack(source, page, idx, span.clone(), &mut packed)?;
+        if page.predictor.is_some() {
+            // As in libtiff differences take no notice of the blocks: rows are as long as if they had none.
+            let row_len = blocks.row_len(page.chunk.width as usize) / blocks.height;
+            for row in packed_bytes.chunks_exact_mut(row_len.max(1)) {
+                predictor::sum_pixels::<3>(row);
+            }
+        }
+        if let Some(n_read) = page.block_bytes_read(idx) {
+            let start = n_read.saturating_sub(span.start).min(packed_bytes.len() as u64);
+            packed_bytes[start as usize..].fill(0);
+        }
         let len = rows.len() * row_len;
         fit(buffer, len);
         blocks.spread(
@@ -143,7 +168,7 @@ impl Decoder {
             if page.bits_reversed {
                 reverse_bits(&mut self.compressed[..n_stored as usize]);
             }
-            self.expand(page, idx, n_stored as usize, buffer).map_err(|problem| match problem {
+            self.expand(page, n_stored as usize, buffer).map_err(|problem| match problem {
                 Problem::Corrupt(problem) => source.format(format!("{}: {problem}", page.chunk_name(idx))),
                 Problem::Unsupported(feature) => {
                     source.unsupported(format!("{feature}, {}", page.chunk_name(idx)))
@@ -157,13 +182,7 @@ impl Decoder {
     }
 
     /// Fills `out` from the first `n_stored` compressed bytes; LZW wants some bytes around both.
-    fn expand(
-        &mut self,
-        page: &Page,
-        idx: usize,
-        n_stored: usize,
-        out: &mut [u8],
-    ) -> std::result::Result<(), Problem> {
+    fn expand(&mut self, page: &Page, n_stored: usize, out: &mut [u8]) -> std::result::Result<(), Problem> {
         let input = &self.compressed[..n_stored];
         let mut n_expected = out.len();
         let n_written = match page.codec {
@@ -185,9 +204,18 @@ impl Decoder {
                 }
             }
             Codec::Zstd => self.expand_zstd(n_stored, out)?,
+            Codec::Lzma => expand_xz(input, out)?,
+            Codec::WebP => {
+                webp::decode(page, input, out)?;
+                out.len()
+            }
+            #[cfg(feature = "jpeg2000")]
+            Codec::Jpeg2000 { is_ycbcr } => {
+                super::jpeg2000::decode(page, is_ycbcr, input, out)?;
+                out.len()
+            }
             Codec::Jpeg => {
-                let rows = page.chunk_rows(idx) as usize;
-                jpeg::decode(page, input, rows, out)?;
+                self.jpeg.decode(page, input, out)?;
                 out.len()
             }
             Codec::Fax(code) => {
@@ -218,6 +246,20 @@ impl Decoder {
     }
 }
 
+/// LZMA2 in an XZ container, as libtiff writes it; returns the number of bytes written.
+fn expand_xz(input: &[u8], out: &mut [u8]) -> std::result::Result<usize, String> {
+    let mut reader = XzReader::new_mem_limit(input, false, MAX_XZ_KIB);
+    let mut n_written = 0;
+    while n_written < out.len() {
+        match reader.read(&mut out[n_written..]) {
+            Ok(0) => break,
+            Ok(n) => n_written += n,
+            Err(e) => return Err(format!("LZMA: {e}")),
+        }
+    }
+    Ok(n_written)
+}
+
 /// Refuses chunks outside the file and those that cannot possibly hold what they claim, before any
 /// allocation.
 fn check_stored(source: &Source, page: &Page, idx: usize, wanted: u64) -> Result<()> {
@@ -245,8 +287,14 @@ const fn max_expansion(codec: Codec) -> u64 {
         Codec::Deflate => 1040,
         // Blocks of 128 KiB from 4 bytes.
         Codec::Zstd => 1 << 17,
-        // Progressive scans skip up to 2^15 blocks at once; the stream's own size is checked later.
-        Codec::Jpeg => 1 << 24,
+        // Matches of 273 bytes from a fraction of a bit.
+        Codec::Lzma => 1 << 14,
+        // Pictures state their size, which is checked later.
+        Codec::WebP => 1 << 24,
+        #[cfg(feature = "jpeg2000")]
+        Codec::Jpeg2000 { .. } => 1 << 24,
+        // Two bits stand for 64 samples or, of chroma, for 16 times as many; broken streams may lack most of them.
+        Codec::Jpeg => 1 << 16,
         // A row like the one above is a single bit.
         Codec::Fax(_) => 1 << 16,
     }
@@ -296,49 +344,9 @@ fn reverse_bits(bytes: &mut [u8]) {
     }
 }
 
-/// Undoes predictor 2 in one row.
-fn add_differences(row: &mut [u8], page: &Page) {
-    let bands = page.bands_per_chunk();
-    match (page.bits, bands) {
-        (8, 1) => sum_pixels::<1>(row),
-        (8, 3) => sum_pixels::<3>(row),
-        (8, 4) => sum_pixels::<4>(row),
-        (8, _) => {
-            for i in bands..row.len() {
-                row[i] = row[i].wrapping_add(row[i - bands]);
-            }
-        }
-        (bits, _) => sum_wide(row, bits / 8, bands, page.encoding.big_endian),
-    }
-}
-
-fn sum_pixels<const N: usize>(row: &mut [u8]) {
-    let mut sum = [0_u8; N];
-    for pixel in row.as_chunks_mut::<N>().0 {
-        for band in 0..N {
-            sum[band] = sum[band].wrapping_add(pixel[band]);
-        }
-        *pixel = sum;
-    }
-}
-
-/// Samples of more than one byte add up as whole numbers in the byte order of the file.
-fn sum_wide(row: &mut [u8], sample_len: usize, bands: usize, big_endian: bool) {
-    let stride = bands * sample_len;
-    for at in (stride..row.len().saturating_sub(sample_len - 1)).step_by(sample_len) {
-        let mut carry = 0;
-        for i in 0..sample_len {
-            let byte = if big_endian { sample_len - 1 - i } else { i };
-            let sum = u16::from(row[at + byte]) + u16::from(row[at + byte - stride]) + carry;
-            row[at + byte] = sum as u8;
-            carry = sum >> 8;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{reverse_bits, sum_wide, unpack_runs};
+    use super::{reverse_bits, unpack_runs};
 
     #[test]
     fn unpacks_the_example_of_the_specification() {
@@ -352,16 +360,6 @@ mod tests {
         assert_eq!(unpack_runs(&packed, &mut out), 24);
         assert_eq!(out, expected);
         assert_eq!(unpack_runs(&packed[..3], &mut out), 3);
-    }
-
-    #[test]
-    fn sums_16_bit_samples_in_either_byte_order() {
-        let mut little = [0xFF, 0x00, 0x02, 0x01];
-        sum_wide(&mut little, 2, 1, false);
-        assert_eq!(u16::from_le_bytes([little[2], little[3]]), 0x00FF + 0x0102);
-        let mut big = [0x00, 0xFF, 0x01, 0x02];
-        sum_wide(&mut big, 2, 1, true);
-        assert_eq!(u16::from_be_bytes([big[2], big[3]]), 0x00FF + 0x0102);
     }
 
     #[test]

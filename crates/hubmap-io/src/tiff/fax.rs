@@ -2,9 +2,12 @@
 //!
 //! A row is the list of the columns where its colour changes, starting from white. White is stored as 0 bits
 //! whatever the page makes of it. As in libtiff a damaged row between end-of-line codes ends early and decoding
-//! goes on with the next one; rows that are missing at the end are white.
+//! goes on with the next one; where nothing tells the next row, it and all that follow are white. What precedes the
+//! first end-of-line code is passed over.
 
-use std::sync::LazyLock;
+mod codes;
+
+use codes::{MAX_CODE_BITS, RUNS, Run};
 
 /// Which of the fax codes a page uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,9 @@ pub(super) fn decode(code: FaxCode, input: &[u8], width: usize, out: &mut [u8]) 
     let mut bits = Bits { bytes: input, at: 0 };
     let (mut above, mut row) = (Vec::new(), Vec::new());
     let mut has_ends_of_line = false;
+    if let FaxCode::Group3 { is_two_dimensional } = code {
+        bits.find_first_row(is_two_dimensional);
+    }
     for (y, out) in out.chunks_exact_mut(row_len).enumerate() {
         row.clear();
         let is_whole = match code {
@@ -47,6 +53,10 @@ pub(super) fn decode(code: FaxCode, input: &[u8], width: usize, out: &mut [u8]) 
                 } else {
                     bits.differences(width, &above, &mut row)
                 };
+                // What a row lacks is white.
+                if !is_whole && row.len() % 2 == 1 {
+                    row.pop();
+                }
                 if has_ends_of_line {
                     // Also passes over what some encoders put behind a whole row.
                     bits.seek_end_of_line();
@@ -55,15 +65,15 @@ pub(super) fn decode(code: FaxCode, input: &[u8], width: usize, out: &mut [u8]) 
             }
             FaxCode::Group4 => bits.differences(width, &above, &mut row),
         };
-        paint(&row, width, out);
         if !is_whole {
             // The end of the page, or damage.
             let is_end = bits.is_at_end() || row.is_empty() && bits.is_end_of_line();
-            if y == 0 || !is_end {
-                return Err(format!("no fax code at bit {} in row {y}", bits.at));
+            if y == 0 && !is_end {
+                return Err(format!("no fax code at bit {} of the first row", bits.at));
             }
             break;
         }
+        paint(&row, width, out);
         std::mem::swap(&mut above, &mut row);
     }
     Ok(())
@@ -145,6 +155,15 @@ impl Bits<'_> {
         }
     }
 
+    /// Goes to the first end-of-line code if rows follow it; without one they start at once.
+    fn find_first_row(&mut self, has_tags: bool) {
+        let start = self.at;
+        self.seek_end_of_line();
+        let first = self.at;
+        let n_ends = self.skip_ends_of_line(has_tags);
+        self.at = if n_ends == 1 && !self.is_at_end() { first } else { start };
+    }
+
     /// Goes to the next end-of-line code after a row that broke off.
     fn seek_end_of_line(&mut self) {
         while !self.is_at_end() && !self.is_end_of_line() {
@@ -152,19 +171,19 @@ impl Bits<'_> {
         }
     }
 
-    /// One run of a colour, or `None` where no code matches.
-    fn run(&mut self, is_black: bool) -> Option<usize> {
+    /// One run of a colour, and whether it ends as it should: where no code matches it is as long as it is so far.
+    fn run(&mut self, is_black: bool) -> (usize, bool) {
         let table = if is_black { &RUNS.black } else { &RUNS.white };
         let mut sum = 0;
         loop {
             let Run { len, n_bits } = table[self.peek(MAX_CODE_BITS)];
             if n_bits == 0 || self.is_at_end() {
-                return None;
+                return (sum, false);
             }
             self.at += usize::from(n_bits);
             sum += usize::from(len);
             if len < 64 {
-                return Some(sum);
+                return (sum, true);
             }
         }
     }
@@ -173,10 +192,13 @@ impl Bits<'_> {
     fn runs(&mut self, width: usize, row: &mut Vec<usize>) -> bool {
         let (mut x, mut is_black) = (0, false);
         while x < width {
-            let Some(run) = self.run(is_black) else { return false };
+            let (run, is_whole) = self.run(is_black);
             x += run;
             row.push(x.min(width));
             is_black = !is_black;
+            if !is_whole {
+                return x >= width;
+            }
         }
         true
     }
@@ -201,11 +223,16 @@ impl Bits<'_> {
             match mode {
                 Mode::Pass => last = Some(change(idx + 1)),
                 Mode::Horizontal => {
-                    let (Some(first), Some(second)) = (self.run(is_black), self.run(!is_black)) else {
-                        return false;
-                    };
+                    let (first, is_whole) = self.run(is_black);
                     row.push((start + first).min(width));
+                    if !is_whole {
+                        return false;
+                    }
+                    let (second, is_whole) = self.run(!is_black);
                     row.push((start + first + second).min(width));
+                    if !is_whole {
+                        return false;
+                    }
                     last = Some(start + first + second);
                 }
                 Mode::Vertical(offset) => {
@@ -248,83 +275,10 @@ enum Mode {
     Vertical(isize),
 }
 
-/// What a code stands for; 0 bits where there is no such code.
-#[derive(Clone, Copy, Default)]
-struct Run {
-    len: u16,
-    n_bits: u8,
-}
-
-/// Runs by the next [`MAX_CODE_BITS`] bits.
-struct Runs {
-    white: Vec<Run>,
-    black: Vec<Run>,
-}
-
-const MAX_CODE_BITS: usize = 13;
-
-static RUNS: LazyLock<Runs> = LazyLock::new(|| Runs { white: table(WHITE), black: table(BLACK) });
-
-fn table(codes: &str) -> Vec<Run> {
-    let mut table = vec![Run::default(); 1 << MAX_CODE_BITS];
-    for (i, code) in codes.split_whitespace().chain(LONG.split_whitespace()).enumerate() {
-        // Runs of 0 to 63, then multiples of 64.
-        let len = if i < 64 { i } else { (i - 63) * 64 };
-        let n_free = MAX_CODE_BITS - code.len();
-        let first = code.bytes().fold(0, |value, bit| value << 1 | usize::from(bit == b'1')) << n_free;
-        table[first..first + (1 << n_free)].fill(Run { len: len as u16, n_bits: code.len() as u8 });
-    }
-    table
-}
-
-/// Codes of white runs: 0 to 63, then 64 to 1728 in steps of 64 (T.4, tables 2 and 3a).
-const WHITE: &str = "\
-    00110101 000111 0111 1000 1011 1100 1110 1111 10011 10100 00111 01000 001000 000011 110100 110101 \
-    101010 101011 0100111 0001100 0001000 0010111 0000011 0000100 0101000 0101011 0010011 0100100 0011000 \
-    00000010 00000011 00011010 00011011 00010010 00010011 00010100 00010101 00010110 00010111 00101000 \
-    00101001 00101010 00101011 00101100 00101101 00000100 00000101 00001010 00001011 01010010 01010011 \
-    01010100 01010101 00100100 00100101 01011000 01011001 01011010 01011011 01001010 01001011 00110010 \
-    00110011 00110100 \
-    11011 10010 010111 0110111 00110110 00110111 01100100 01100101 01101000 01100111 011001100 011001101 \
-    011010010 011010011 011010100 011010101 011010110 011010111 011011000 011011001 011011010 011011011 \
-    010011000 010011001 010011010 011000 010011011";
-
-/// Codes of black runs, in the same order.
-const BLACK: &str = "\
-    0000110111 010 11 10 011 0011 0010 00011 000101 000100 0000100 0000101 0000111 00000100 00000111 \
-    000011000 0000010111 0000011000 0000001000 00001100111 00001101000 00001101100 00000110111 00000101000 \
-    00000010111 00000011000 000011001010 000011001011 000011001100 000011001101 000001101000 000001101001 \
-    000001101010 000001101011 000011010010 000011010011 000011010100 000011010101 000011010110 000011010111 \
-    000001101100 000001101101 000011011010 000011011011 000001010100 000001010101 000001010110 000001010111 \
-    000001100100 000001100101 000001010010 000001010011 000000100100 000000110111 000000111000 000000100111 \
-    000000101000 000001011000 000001011001 000000101011 000000101100 000001011010 000001100110 000001100111 \
-    0000001111 000011001000 000011001001 000001011011 000000110011 000000110100 000000110101 0000001101100 \
-    0000001101101 0000001001010 0000001001011 0000001001100 0000001001101 0000001110010 0000001110011 \
-    0000001110100 0000001110101 0000001110110 0000001110111 0000001010010 0000001010011 0000001010100 \
-    0000001010101 0000001011010 0000001011011 0000001100100 0000001100101";
-
-/// Codes of 1792 to 2560 in either colour (T.4, table 3b).
-const LONG: &str = "\
-    00000001000 00000001100 00000001101 000000010010 000000010011 000000010100 000000010101 000000010110 \
-    000000010111 000000011100 000000011101 000000011110 000000011111";
-
 #[cfg(test)]
 mod tests {
-    use super::{FaxCode, RUNS, decode};
+    use super::{FaxCode, decode};
     use proptest::prelude::*;
-
-    #[test]
-    fn codes_fill_their_space_once() {
-        for table in [&RUNS.white, &RUNS.black] {
-            let mut seen = std::collections::HashMap::new();
-            for run in table.iter().filter(|run| run.n_bits > 0) {
-                *seen.entry(run.len).or_insert(0) += 1_usize;
-                assert!(seen[&run.len] <= 1 << (13 - run.n_bits));
-            }
-            // 64 short runs, 27 multiples and 13 long ones, none overwritten by another.
-            assert_eq!(seen.len(), 104);
-        }
-    }
 
     #[test]
     fn decodes_a_row_of_runs() {
@@ -343,6 +297,37 @@ mod tests {
         let mut out = [0; 2];
         assert_eq!(decode(FaxCode::Group4, &bits, 8, &mut out), Ok(()));
         assert_eq!(out, [0b0011_0000; 2]);
+    }
+
+    #[test]
+    fn rows_after_damage_are_white() {
+        // Horizontal white 2 black 2 and V0 to the end, then seven zeros, which are no mode.
+        let bits = [0b0010_1111, 0b1100_0000, 0b0111_1111, 0xFF];
+        let mut out = [0xAA; 3];
+        assert_eq!(decode(FaxCode::Group4, &bits, 8, &mut out), Ok(()));
+        assert_eq!(out, [0b0011_0000, 0, 0]);
+        assert!(decode(FaxCode::Group4, &[0b0000_0011, 0, 0], 8, &mut out).is_err());
+    }
+
+    #[test]
+    fn what_a_row_lacks_is_white() {
+        // End of line; white 2, black 2, white 2 of 8; end of line; white 8.
+        let bits = [0b0000_0000, 0b0001_0111, 0b1101_1100, 0b0000_0000, 0b0110_0110];
+        let mut out = [0xAA; 2];
+        let code = FaxCode::Group3 { is_two_dimensional: false };
+        assert_eq!(decode(code, &bits, 8, &mut out), Ok(()));
+        assert_eq!(out, [0b0011_0000, 0]);
+    }
+
+    #[test]
+    fn what_precedes_the_first_end_of_line_is_passed_over() {
+        // White 8; end of line; white 4, black 3, white 1; end of line.
+        let bits = [0b1001_1000, 0b0000_0000, 0b1101_1100, 0b0011_1000, 0b0000_0001];
+        let mut out = [0xAA; 2];
+        let code = FaxCode::Group3 { is_two_dimensional: false };
+        assert_eq!(decode(code, &bits, 8, &mut out), Ok(()));
+        assert_eq!(out, [0b0000_1110, 0]);
+        assert_eq!(decode(code, &bits[..1], 8, &mut out[..1]), Ok(()));
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! What a page says about itself, before anything is decoded.
 
 use super::ifd::Directory;
+use super::old_jpeg;
 use super::source::Source;
 use super::tag::{self, codec, photometric};
 use crate::{Result, Size};
@@ -49,11 +50,13 @@ impl PageInfo {
         let chunk = if is_tiled {
             Size::new(small(tag::TILE_WIDTH, 0), small(tag::TILE_LENGTH, 0))
         } else {
-            Size::new(size.width, small(tag::ROWS_PER_STRIP, u32::MAX).min(size.height))
+            // 0 stands for all rows, as if the tag were missing.
+            let rows = number(tag::ROWS_PER_STRIP).filter(|&rows| rows > 0).unwrap_or(u32::MAX);
+            Size::new(size.width, rows.min(size.height))
         };
         let bits = directory.numbers(source, tag::BITS_PER_SAMPLE).ok().flatten();
         let bits = bits.and_then(|bits| bits.into_iter().max()).unwrap_or(1);
-        Self {
+        let mut info = Self {
             name: directory.name.clone(),
             size,
             bands: small(tag::SAMPLES_PER_PIXEL, 1),
@@ -67,7 +70,13 @@ impl PageInfo {
             is_planar: small(tag::PLANAR_CONFIG, 1) == 2,
             subfile_type: small(tag::NEW_SUBFILE_TYPE, 0),
             microns_per_px: microns_per_px(source, directory),
+        };
+        if let Some((size, bands)) = old_jpeg::thumbnail(source, directory) {
+            let color = if bands == 3 { photometric::YCBCR } else { photometric::BLACK_IS_ZERO };
+            (info.size, info.chunk, info.bands, info.bits) = (size, size, bands as u32, 8);
+            (info.compression, info.photometric) = (u32::from(codec::OLD_JPEG), u32::from(color));
         }
+        info
     }
 
     /// Name of the codec, such as `LZW`.
@@ -82,12 +91,12 @@ impl PageInfo {
             Ok(codec::JPEG) => "JPEG",
             Ok(codec::DEFLATE | codec::OLD_DEFLATE) => "Deflate",
             Ok(codec::PACK_BITS) => "PackBits",
-            Ok(33003 | 33005) => "Aperio JPEG 2000",
-            Ok(34712) => "JPEG 2000",
+            Ok(codec::APERIO_JPEG_2000_YCBCR | codec::APERIO_JPEG_2000_RGB) => "Aperio JPEG 2000",
+            Ok(codec::JPEG_2000) => "JPEG 2000",
             Ok(34887) => "LERC",
-            Ok(34925) => "LZMA",
+            Ok(codec::LZMA) => "LZMA",
             Ok(codec::ZSTD) => "ZSTD",
-            Ok(50001) => "WebP",
+            Ok(codec::WEBP) => "WebP",
             Ok(50002) => "JPEG XL",
             _ => "unknown",
         }

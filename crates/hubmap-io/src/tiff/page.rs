@@ -5,6 +5,8 @@ use std::ops::Range;
 use super::fax::FaxCode;
 use super::ifd::{Directory, Encoding};
 use super::info::PageInfo;
+use super::old_jpeg;
+use super::predictor::Predictor;
 use super::source::Source;
 use super::tag::{self, codec, photometric};
 use super::ycbcr::{Blocks, Ycbcr};
@@ -22,6 +24,12 @@ pub(super) enum Codec {
     Deflate,
     Zstd,
     Jpeg,
+    #[cfg(feature = "jpeg2000")]
+    Jpeg2000 {
+        is_ycbcr: bool,
+    },
+    Lzma,
+    WebP,
     Fax(FaxCode),
 }
 
@@ -44,8 +52,8 @@ pub(super) struct Page {
     pub(super) bits: usize,
     pub(super) sample_format: u32,
     pub(super) codec: Codec,
-    /// Whether samples are stored as horizontal differences.
-    pub(super) has_differences: bool,
+    /// How samples were made smaller before they were compressed.
+    pub(super) predictor: Option<Predictor>,
     pub(super) photometric: u32,
     /// Whether each band has chunks of its own.
     pub(super) is_planar: bool,
@@ -64,6 +72,10 @@ pub(super) struct Page {
     pub(super) byte_counts: Vec<u64>,
     /// Quantisation and Huffman tables that JPEG chunks share, as a stream of their own.
     pub(super) jpeg_tables: Vec<u8>,
+    /// Whether JPEG chroma is repeated rather than interpolated, and left to [`Ycbcr`] to convert.
+    ///
+    /// So does libtiff with the old JPEG streams that only it can put together.
+    pub(super) has_blocky_chroma: bool,
     pub(super) palette: Palette,
     /// How samples become RGB, unless JPEG streams see to it.
     pub(super) ycbcr: Option<Ycbcr>,
@@ -74,27 +86,15 @@ impl Page {
     pub(super) fn read(source: &Source, encoding: Encoding, directory: &Directory) -> Result<Self> {
         let info = PageInfo::read(source, directory);
         let name = &info.name;
-        check_geometry(source, directory, &info)?;
+        check_geometry(source, &info)?;
         let codec = codec_of(source, directory, &info)?;
         let bits = bits_of(source, directory, &info)?;
         let ycbcr = ycbcr_of(source, directory, &info, codec, bits)?;
-        if codec == Codec::Jpeg && bits != 8 {
-            return Err(source.unsupported(format!("JPEG with BitsPerSample = {bits}, page {name}")));
-        }
         if matches!(codec, Codec::Fax(_)) && (bits, info.bands) != (1, 1) {
             return Err(source
                 .unsupported(format!("fax codes with {} samples of {bits} bits, page {name}", info.bands)));
         }
-        let has_differences = match info.predictor {
-            1 => false,
-            2 if matches!(codec, Codec::Jpeg | Codec::Fax(_)) => false,
-            2 if matches!(bits, 8 | 16 | 32 | 64) => true,
-            other => {
-                return Err(source.unsupported(format!(
-                    "Predictor (tag 317) = {other} with BitsPerSample = {bits}, page {name}"
-                )));
-            }
-        };
+        let predictor = predictor_of(source, &info, codec, bits)?;
         let is_planar = info.is_planar && info.bands > 1;
         let across = info.size.width.div_ceil(info.chunk.width) as usize;
         let down = info.size.height.div_ceil(info.chunk.height) as usize;
@@ -112,7 +112,7 @@ impl Page {
             bits,
             sample_format: info.sample_format,
             codec,
-            has_differences,
+            predictor,
             photometric: info.photometric,
             is_planar,
             is_tiled: info.is_tiled,
@@ -123,14 +123,14 @@ impl Page {
             offsets: Vec::new(),
             byte_counts: Vec::new(),
             jpeg_tables: Vec::new(),
+            has_blocky_chroma: false,
             palette: palette(source, directory, &info)?,
             ycbcr,
         };
         page.read_chunk_table(source, directory, n_chunks)?;
         if info.compression == u32::from(codec::OLD_JPEG) {
-            page.find_whole_stream(source, directory)?;
-        }
-        if codec == Codec::Jpeg {
+            old_jpeg::assemble(&mut page, source, directory)?;
+        } else if codec == Codec::Jpeg {
             page.jpeg_tables = directory.bytes(source, tag::JPEG_TABLES)?.unwrap_or_default();
         }
         Ok(page)
@@ -153,6 +153,13 @@ impl Page {
                 either(tag::STRIP_BYTE_COUNTS, tag::TILE_BYTE_COUNTS)?,
             )
         };
+        if offsets.is_none()
+            && self.codec == Codec::Jpeg
+            && let Some((start, length)) = old_jpeg::thumbnail_chunk(source, directory)?
+        {
+            (self.offsets, self.byte_counts) = (vec![start], vec![length]);
+            return Ok(());
+        }
         let Some(offsets) = offsets.as_mut() else {
             return Err(source.format(format!("page {} has no table of chunk offsets", self.name)));
         };
@@ -166,6 +173,7 @@ impl Page {
         }
         offsets.truncate(n_chunks);
         let byte_counts = match counts {
+            Some(counts) if self.are_implausible(&counts, offsets) => self.guess_byte_counts(source, offsets),
             Some(mut counts) if counts.len() >= n_chunks => {
                 counts.truncate(n_chunks);
                 counts
@@ -185,28 +193,19 @@ impl Page {
         Ok(())
     }
 
-    /// Lets the only chunk of an old JPEG page be the whole stream that the page points to.
-    ///
-    /// Pages whose tables and scans lie apart from each other are refused.
-    fn find_whole_stream(&mut self, source: &Source, directory: &Directory) -> Result<()> {
-        let start = directory.number(source, tag::JPEG_INTERCHANGE_FORMAT)?;
-        let length =
-            directory.number(source, tag::JPEG_INTERCHANGE_FORMAT_LENGTH)?.filter(|&length| length > 0);
-        let whole = match (start, self.offsets.as_slice(), self.byte_counts.as_slice()) {
-            (Some(start), &[offset], &[count]) => {
-                let end = length.map_or(offset.saturating_add(count), |length| start.saturating_add(length));
-                Some((start, end)).filter(|_| (start..end).contains(&offset))
+    /// Whether the byte counts of strips look wrong in one of the ways that libtiff works around.
+    fn are_implausible(&self, counts: &[u64], offsets: &[u64]) -> bool {
+        match (counts, offsets) {
+            _ if self.is_tiled => false,
+            (&[count], &[offset]) => {
+                let stored = self.packed_span(0..self.chunk_rows(0) as usize).end;
+                offset != 0 && (count == 0 || self.codec == Codec::None && count < stored)
             }
-            _ => None,
-        };
-        let Some((start, end)) = whole else {
-            return Err(source.unsupported(format!(
-                "Compression (tag 259) = 6 (old JPEG) with a stream in parts, page {}",
-                self.name
-            )));
-        };
-        (self.offsets, self.byte_counts) = (vec![start], vec![end - start]);
-        Ok(())
+            (&[first, second, _, ..], _) => {
+                self.codec == Codec::None && !self.is_planar && first != second && first != 0 && second != 0
+            }
+            _ => false,
+        }
     }
 
     /// Byte counts of a file that does not state them: known for stored samples, else up to the next chunk.
@@ -237,7 +236,16 @@ impl Page {
 
     /// How pixels share chroma inside a chunk, if they do.
     pub(super) fn blocks(&self) -> Option<Blocks> {
-        self.ycbcr.as_ref().and_then(Ycbcr::blocks)
+        self.ycbcr.as_ref().filter(|_| self.codec != Codec::Jpeg).and_then(Ycbcr::blocks)
+    }
+
+    /// Bytes of a decoded strip of blocks that libtiff's reader of pictures takes; the rest counts as 0.
+    ///
+    /// It reads as many bytes as equal rows of pixels have, and drops what their length has after the point.
+    pub(super) fn block_bytes_read(&self, idx: usize) -> Option<u64> {
+        let blocks = self.blocks().filter(|_| !self.is_tiled)?;
+        let row_len = blocks.row_len(self.chunk.width as usize) / blocks.height;
+        Some(u64::from(self.chunk_rows(idx)).next_multiple_of(blocks.height as u64) * row_len as u64)
     }
 
     /// The bytes of a decoded chunk that hold some of its rows, as they are packed.
@@ -285,11 +293,8 @@ impl Page {
     }
 }
 
-fn check_geometry(source: &Source, directory: &Directory, info: &PageInfo) -> Result<()> {
+fn check_geometry(source: &Source, info: &PageInfo) -> Result<()> {
     let PageInfo { name, size, chunk, bands, .. } = info;
-    if !directory.has(tag::COMPRESSION) && directory.has(tag::JPEG_INTERCHANGE_FORMAT) {
-        return Err(source.unsupported(format!("JPEGInterchangeFormat (tag 513), page {name}")));
-    }
     if size.area() == 0 {
         return Err(source.format(format!("page {name} has {size} pixels")));
     }
@@ -316,7 +321,8 @@ fn ycbcr_of(
     codec: Codec,
     bits: usize,
 ) -> Result<Option<Ycbcr>> {
-    if info.photometric != u32::from(photometric::YCBCR) || codec == Codec::Jpeg {
+    let is_old = info.compression == u32::from(codec::OLD_JPEG);
+    if info.photometric != u32::from(photometric::YCBCR) || codec == Codec::Jpeg && !is_old {
         return Ok(None);
     }
     let ycbcr = Ycbcr::read(source, directory, info)?;
@@ -338,6 +344,12 @@ fn codec_of(source: &Source, directory: &Directory, info: &PageInfo) -> Result<C
         Ok(codec::DEFLATE | codec::OLD_DEFLATE) => Ok(Codec::Deflate),
         Ok(codec::ZSTD) => Ok(Codec::Zstd),
         Ok(codec::OLD_JPEG | codec::JPEG) => Ok(Codec::Jpeg),
+        #[cfg(feature = "jpeg2000")]
+        Ok(codec::APERIO_JPEG_2000_YCBCR) => Ok(Codec::Jpeg2000 { is_ycbcr: true }),
+        #[cfg(feature = "jpeg2000")]
+        Ok(codec::APERIO_JPEG_2000_RGB | codec::JPEG_2000) => Ok(Codec::Jpeg2000 { is_ycbcr: false }),
+        Ok(codec::LZMA) => Ok(Codec::Lzma),
+        Ok(codec::WEBP) => Ok(Codec::WebP),
         Ok(codec::FAX_RLE) => Ok(Codec::Fax(FaxCode::Rle)),
         Ok(codec::FAX_3) => {
             let options = directory.number(source, tag::T4_OPTIONS)?.unwrap_or(0);
@@ -353,12 +365,27 @@ fn codec_of(source: &Source, directory: &Directory, info: &PageInfo) -> Result<C
     }
 }
 
+/// Codecs of pictures see to differences themselves, so that the tag has no meaning for them.
+fn predictor_of(source: &Source, info: &PageInfo, codec: Codec, bits: usize) -> Result<Option<Predictor>> {
+    let is_used = !matches!(codec, Codec::Jpeg | Codec::Fax(_) | Codec::WebP | Codec::PackBits | Codec::None);
+    match info.predictor {
+        0 | 1 => Ok(None),
+        _ if !is_used => Ok(None),
+        2 if matches!(bits, 8 | 16 | 32 | 64) => Ok(Some(Predictor::Horizontal)),
+        3 if matches!(bits, 16 | 24 | 32 | 64) => Ok(Some(Predictor::Float)),
+        other => Err(source.unsupported(format!(
+            "Predictor (tag 317) = {other} with BitsPerSample = {bits}, page {}",
+            info.name
+        ))),
+    }
+}
+
 fn bits_of(source: &Source, directory: &Directory, info: &PageInfo) -> Result<usize> {
-    let bits = directory.numbers(source, tag::BITS_PER_SAMPLE)?.unwrap_or_else(|| vec![1]);
+    let bits = directory.numbers(source, tag::BITS_PER_SAMPLE)?;
+    let bits = bits.unwrap_or_else(|| vec![u64::from(info.bits)]);
     let first = bits.first().copied().unwrap_or(0);
     let is_uniform = bits.iter().take(info.bands as usize).all(|&b| b == first);
-    let is_float = info.sample_format == 3;
-    if !is_uniform || !matches!(first, 1..=16 | 24 | 32 | 64) || (is_float && first == 24) {
+    if !is_uniform || !matches!(first, 1..=16 | 24 | 32 | 64) {
         return Err(source.unsupported(format!("BitsPerSample (tag 258) = {bits:?}, page {}", info.name)));
     }
     Ok(first as usize)

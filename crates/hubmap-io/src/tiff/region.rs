@@ -168,7 +168,8 @@ fn fill(
 fn fill_direct(source: &Source, page: &Page, region: &mut Region<'_>) -> Result<bool> {
     let (n_rows, n_columns, bands) = region.out.dim();
     let (offset, n_stored) = (page.offsets[region.chunk_idx], page.byte_counts[region.chunk_idx]);
-    let is_stored = page.codec == Codec::None && !page.bits_reversed && !page.has_differences && offset != 0;
+    let is_stored =
+        page.codec == Codec::None && !page.bits_reversed && page.predictor.is_none() && offset != 0;
     let (segment_len, row_len) = (n_columns * bands, page.row_len());
     if !is_stored || page.is_planar {
         return Ok(false);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::info::PageInfo;
 use super::page::{Page, Palette};
 use super::source::Source;
-use super::tag::photometric;
+use super::tag::{photometric, sample_format};
 use super::ycbcr::ToRgb;
 use crate::Result;
 
@@ -19,6 +19,7 @@ pub(super) struct Pixels {
     /// The only plane to decode, where one band is wanted of several.
     only_plane: Option<usize>,
     big_endian: bool,
+    sample_format: u32,
     color: Color,
 }
 
@@ -44,7 +45,8 @@ impl Pixels {
     ///
     /// Only `YCbCr` pixels that share their chroma become RGB, as those of JPEG streams do.
     pub(super) fn raw(page: &Page) -> Self {
-        Self::with(page, ycbcr(page).filter(|_| page.blocks().is_some()).unwrap_or(Color::Raw))
+        let needs_rgb = page.blocks().is_some() || page.has_blocky_chroma;
+        Self::with(page, ycbcr(page).filter(|_| needs_rgb).unwrap_or(Color::Raw))
     }
 
     /// 8-bit gray or RGB, 1-bit masks as 0 and 1, wider samples of up to 16 bits as they are; refuses other pages.
@@ -74,7 +76,11 @@ impl Pixels {
             }
             (photometric::BLACK_IS_ZERO | photometric::RGB, 3..) if page.bits == 8 => Color::First(3),
             // JPEG gives back RGB.
-            (photometric::YCBCR, 3) if page.codec == super::page::Codec::Jpeg => Color::First(3),
+            (photometric::YCBCR, 3)
+                if page.codec == super::page::Codec::Jpeg && !page.has_blocky_chroma && !page.is_planar =>
+            {
+                Color::First(3)
+            }
             (photometric::YCBCR, 3) if let Some(color) = ycbcr(page) => color,
             (photometric::PALETTE, 1 | 2) if page.palette.len() >= 1 << page.bits => {
                 Color::Palette(page.palette.clone())
@@ -106,6 +112,7 @@ impl Pixels {
             is_planar: page.is_planar,
             only_plane: None,
             big_endian: page.encoding.big_endian,
+            sample_format: page.sample_format,
             color,
         }
     }
@@ -263,7 +270,20 @@ impl Pixels {
             16 | 32 | 64 => {
                 out.copy_from_slice(&row[first * len..][..n * len]);
                 if self.big_endian != cfg!(target_endian = "big") {
-                    out.chunks_exact_mut(len).for_each(<[u8]>::reverse);
+                    // Complex numbers are a real and an imaginary part.
+                    let is_complex = matches!(
+                        self.sample_format,
+                        sample_format::COMPLEX_INT | sample_format::COMPLEX_FLOAT
+                    );
+                    let number_len = if is_complex { len / 2 } else { len };
+                    out.chunks_exact_mut(number_len).for_each(<[u8]>::reverse);
+                }
+            }
+            24 if self.sample_format == sample_format::FLOAT => {
+                let samples = row[first * 3..].as_chunks::<3>().0;
+                for (out, &[a, b, c]) in out.as_chunks_mut::<4>().0.iter_mut().zip(samples) {
+                    let bytes = if self.big_endian { [0, a, b, c] } else { [0, c, b, a] };
+                    *out = widen_float(u32::from_be_bytes(bytes)).to_ne_bytes();
                 }
             }
             // Packed highest byte first, whatever the byte order of the file.
@@ -298,6 +318,17 @@ fn unpack_bits(row: &[u8], first: usize, flip: u8, out: &mut [u8]) {
     for (i, out) in out.iter_mut().enumerate() {
         let at = first + i;
         *out = ((row[at / 8] >> (7 - at % 8)) & 1) ^ flip;
+    }
+}
+
+/// A float of 1 + 7 + 16 bits (TIFF technical note 3) as one of 32.
+fn widen_float(bits: u32) -> f32 {
+    let (sign, exponent, fraction) = ((bits >> 23) << 31, (bits >> 16) & 0x7F, bits & 0xFFFF);
+    match exponent {
+        // Below the normal numbers there are steps of 2^-78.
+        0 => f32::from_bits(sign | (fraction as f32 * 2.0_f32.powi(-78)).to_bits()),
+        0x7F => f32::from_bits(sign | 0x7F80_0000 | fraction << 7),
+        _ => f32::from_bits(sign | (exponent + 127 - 63) << 23 | fraction << 7),
     }
 }
 

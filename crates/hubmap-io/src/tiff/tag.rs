@@ -27,8 +27,13 @@ pub(super) const TILE_BYTE_COUNTS: u16 = 325;
 pub(super) const SUB_IFDS: u16 = 330;
 pub(super) const SAMPLE_FORMAT: u16 = 339;
 pub(super) const JPEG_TABLES: u16 = 347;
+pub(super) const JPEG_PROC: u16 = 512;
 pub(super) const JPEG_INTERCHANGE_FORMAT: u16 = 513;
 pub(super) const JPEG_INTERCHANGE_FORMAT_LENGTH: u16 = 514;
+pub(super) const JPEG_RESTART_INTERVAL: u16 = 515;
+pub(super) const JPEG_Q_TABLES: u16 = 519;
+pub(super) const JPEG_DC_TABLES: u16 = 520;
+pub(super) const JPEG_AC_TABLES: u16 = 521;
 pub(super) const YCBCR_COEFFICIENTS: u16 = 529;
 pub(super) const YCBCR_SUBSAMPLING: u16 = 530;
 pub(super) const REFERENCE_BLACK_WHITE: u16 = 532;
@@ -45,7 +50,13 @@ pub(super) mod codec {
     pub(in crate::tiff) const DEFLATE: u16 = 8;
     pub(in crate::tiff) const PACK_BITS: u16 = 32773;
     pub(in crate::tiff) const OLD_DEFLATE: u16 = 32946;
+    /// JPEG 2000 of Aperio's slides, and the code that others use.
+    pub(in crate::tiff) const APERIO_JPEG_2000_YCBCR: u16 = 33003;
+    pub(in crate::tiff) const APERIO_JPEG_2000_RGB: u16 = 33005;
+    pub(in crate::tiff) const JPEG_2000: u16 = 34712;
+    pub(in crate::tiff) const LZMA: u16 = 34925;
     pub(in crate::tiff) const ZSTD: u16 = 50000;
+    pub(in crate::tiff) const WEBP: u16 = 50001;
 }
 
 /// Values of the `PhotometricInterpretation` tag.
@@ -57,6 +68,13 @@ pub(super) mod photometric {
     pub(in crate::tiff) const MASK: u16 = 4;
     pub(in crate::tiff) const CMYK: u16 = 5;
     pub(in crate::tiff) const YCBCR: u16 = 6;
+}
+
+/// Values of the `SampleFormat` tag.
+pub(super) mod sample_format {
+    pub(in crate::tiff) const FLOAT: u32 = 3;
+    pub(in crate::tiff) const COMPLEX_INT: u32 = 5;
+    pub(in crate::tiff) const COMPLEX_FLOAT: u32 = 6;
 }
 
 /// Bits of the `NewSubfileType` tag.

@@ -52,9 +52,10 @@ impl Ycbcr {
                 .reals(source, tag::REFERENCE_BLACK_WHITE)
                 .map_or(REFERENCE, |v| v.map(|v| v as f32)),
         };
-        if ycbcr.blocks().is_some() && (info.is_planar || info.predictor != 1) {
+        let is_jpeg = info.compression == u32::from(tag::codec::OLD_JPEG);
+        if ycbcr.blocks().is_some() && !is_jpeg && info.is_planar {
             return Err(source.unsupported(format!(
-                "YCbCrSubSampling (tag 530) = [{}, {}] in planes or differences, page {}",
+                "YCbCrSubSampling (tag 530) = [{}, {}] in planes, page {}",
                 blocks.width, blocks.height, info.name
             )));
         }

@@ -8,6 +8,7 @@ use super::spec::PyramidSpec;
 use crate::Result;
 use crate::tiff::ifd::Encoding;
 use crate::tiff::page::{Codec, Page};
+use crate::tiff::predictor::Predictor;
 use crate::tiff::region;
 use crate::tiff::samples;
 use crate::tiff::source::Source;
@@ -80,7 +81,7 @@ fn page(spec: &PyramidSpec, level: usize, grid: Grid, table: ChunkTable, is_big:
             Compression::Zstd => Codec::Zstd,
             Compression::Jpeg { .. } => Codec::Jpeg,
         },
-        has_differences: coding.predictor,
+        predictor: coding.predictor.then_some(Predictor::Horizontal),
         photometric: u32::from(match (coding.is_ycbcr(), coding.bands) {
             (true, _) => photometric::YCBCR,
             (false, 3) => photometric::RGB,
@@ -95,6 +96,7 @@ fn page(spec: &PyramidSpec, level: usize, grid: Grid, table: ChunkTable, is_big:
         offsets: table.offsets,
         byte_counts: table.byte_counts.into_iter().map(u64::from).collect(),
         jpeg_tables: Vec::new(),
+        has_blocky_chroma: false,
         palette: Vec::new(),
         ycbcr: None,
     }

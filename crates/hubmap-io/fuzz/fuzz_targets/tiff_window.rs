@@ -6,7 +6,9 @@
 use std::path::Path;
 use std::sync::Once;
 
-use hubmap_io::{Error, PageInfo, RasterReader as _, Size, TiffFile, TiffSlide, Window};
+use hubmap_io::{
+    Error, PageInfo, RasterReader as _, ReadOptions, SampleKind, Size, TiffFile, TiffSlide, Window,
+};
 use hubmap_io_fuzz::{Dice, scratch_folder};
 use libfuzzer_sys::fuzz_target;
 use ndarray::{Array3, ArrayView3, s};
@@ -90,14 +92,14 @@ fn read_slide(path: &Path, dice: &mut Dice) {
         Window::new(0, -7, 9, 7),
         Window::new(i64::MIN, i64::MAX, 3, 2),
     ] {
-        let pixels = slide.read(outside).expect("nothing is decoded for a window off the slide");
+        let pixels = read(&slide, outside).expect("nothing is decoded for a window off the slide");
         assert!(pixels.iter().all(|&pixel| pixel == 0));
     }
-    let whole = (size.area() <= MAX_PIXELS).then(|| slide.read(size.window()));
+    let whole = (size.area() <= MAX_PIXELS).then(|| read(&slide, size.window()));
     let mut reused = Array3::zeros((0, 0, 0));
     for _ in 0..3 {
         let window = window_anywhere(size, dice);
-        let pixels = match (slide.read(window), &whole) {
+        let pixels = match (read(&slide, window), &whole) {
             (Ok(pixels), _) => pixels,
             (Err(error), Some(Ok(_))) => panic!("a part of a slide that was read: {error}"),
             (Err(error), _) => {
@@ -108,14 +110,47 @@ fn read_slide(path: &Path, dice: &mut Dice) {
         if let Some(Ok(whole)) = &whole {
             assert_eq!(pixels, pad_then_crop(whole.view(), window), "{window} of {size}");
         }
+        if slide.sample_kind() == SampleKind::U16 {
+            slide.read(window).expect_err("16 bits in 8");
+            continue;
+        }
         if reused.dim() != pixels.dim() {
             reused = Array3::from_elem(pixels.dim(), 77);
         }
         slide.read_into(window, reused.view_mut()).expect("what was read a moment ago");
-        assert_eq!(reused, pixels, "{window} of {size} into an array");
+        assert_eq!(reused.mapv(u16::from), pixels, "{window} of {size} into an array");
     }
     if let Some(Err(error)) = whole {
         file_to_blame(path, &error);
+    }
+    read_what_belongs_to_it(path, &slide);
+}
+
+/// Levels and the images beside the slide: pixels or an error that names the file.
+fn read_what_belongs_to_it(path: &Path, slide: &TiffSlide) {
+    let file = TiffFile::open(path).expect("what was opened a moment ago");
+    if file.pages().iter().any(is_bomb) {
+        return;
+    }
+    for (level, found) in slide.levels().iter().enumerate().skip(1).take(MAX_PAGES) {
+        if found.size.area() <= MAX_PIXELS {
+            let options = ReadOptions { level, ..ReadOptions::default() };
+            let pixels = slide.read_u16(found.size.window(), &options);
+            let _ = pixels.inspect_err(|error| file_to_blame(path, error));
+        }
+    }
+    for image in slide.associated_images().iter().take(MAX_PAGES) {
+        if image.size.area() <= MAX_PIXELS {
+            let _ = slide.read_associated(&image.name).inspect_err(|error| file_to_blame(path, error));
+        }
+    }
+}
+
+/// A window of a slide of any samples.
+fn read(slide: &TiffSlide, window: Window) -> Result<Array3<u16>, Error> {
+    match slide.sample_kind() {
+        SampleKind::U16 => slide.read_u16(window, &ReadOptions::default()),
+        _ => Ok(slide.read(window)?.mapv(u16::from)),
     }
 }
 
@@ -145,9 +180,9 @@ fn window_anywhere(size: Size, dice: &mut Dice) -> Window {
 }
 
 /// What a boundless read of `window` has to give.
-fn pad_then_crop(whole: ArrayView3<'_, u8>, window: Window) -> Array3<u8> {
+fn pad_then_crop<T: Copy + Default>(whole: ArrayView3<'_, T>, window: Window) -> Array3<T> {
     let (height, width, bands) = whole.dim();
-    let mut out = Array3::zeros((window.height as usize, window.width as usize, bands));
+    let mut out = Array3::default((window.height as usize, window.width as usize, bands));
     let size = Size::new(width as u32, height as u32);
     let rows = window.y.max(0)..window.bottom().min(size.height.into());
     let columns = window.x.max(0)..window.right().min(size.width.into());

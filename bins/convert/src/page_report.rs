@@ -170,7 +170,7 @@ impl PixelReport {
 /// Running sums over bands of rows.
 struct Sums {
     hash: Sha256,
-    sums: Vec<f64>,
+    totals: Vec<f64>,
     min: f64,
     max: f64,
     places: Vec<(u64, u64)>,
@@ -185,7 +185,7 @@ impl Sums {
         places.dedup();
         Self {
             hash: Sha256::new(),
-            sums: vec![0.0; page.bands as usize],
+            totals: vec![0.0; page.bands as usize],
             min: f64::INFINITY,
             max: f64::NEG_INFINITY,
             places,
@@ -201,7 +201,7 @@ impl Sums {
         let len = samples.sample_len;
         for pixel in samples.bytes.lanes(Axis(2)) {
             let Some(pixel) = pixel.to_slice() else { continue };
-            for (sum, sample) in self.sums.iter_mut().zip(pixel.chunks_exact(len)) {
+            for (sum, sample) in self.totals.iter_mut().zip(pixel.chunks_exact(len)) {
                 let value = kind.value(sample);
                 *sum += value;
                 self.min = self.min.min(value);
@@ -225,7 +225,7 @@ impl Sums {
             |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('?'));
         PixelReport {
             sha256: digits.iter().flat_map(hex).collect(),
-            mean_per_channel: self.sums.iter().map(|sum| sum / n_px).collect(),
+            mean_per_channel: self.totals.iter().map(|sum| sum / n_px).collect(),
             min: self.min,
             max: self.max,
             probe: self.probe,

@@ -35,7 +35,7 @@ pub(crate) struct PageReport {
     pub(crate) shape: [u64; 3],
     /// Type of a decoded sample.
     pub(crate) dtype: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(flatten)]
     pub(crate) pixels: Option<PixelReport>,
     /// Why the pixels cannot be decoded, where that was tried.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -101,7 +101,8 @@ fn table(speeds: &Speeds, out: &Path) -> String {
         Megabytes of decoded pixels per second, `TiffSlide::read_into` of a 3072 px RGB window of a 4096 px slide in\n\
         the page cache, on one thread and on all {n_threads} of the machine that made this page.\n\
         `aligned` windows begin at a tile's corner, `unaligned` ones 357 px off it.\n\
-        Speeds differ from machine to machine: compare numbers of one run.\n\n\
+        Speeds differ from machine to machine: compare numbers of one run.\n\
+        On a shared machine, differences of a quarter are noise.\n\n\
         ![Bars of the aligned reads, by codec and layout]({name}.svg)\n\n\
         Made by\n\n```\ncargo bench -p hubmap-benches --bench read\n\
         cargo run --release -p hubmap-benches --bin render-read -- target/criterion docs/{name}\n```\n"

@@ -5,7 +5,7 @@ mod run;
 
 use aligned_vec::AVec;
 
-use crate::KernelError;
+use crate::{Images, KernelError};
 
 /// One of the tensors that a convolution reads, side by side along the channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,8 +169,65 @@ impl Conv {
         &self.shape
     }
 
+    /// A copy whose inputs are multiplied by `gates`, one per input channel of all sources: the same as gating
+    /// the feature maps, which are usually larger than the weights.
+    ///
+    /// The weights go into `buffer`, which can be used again.
+    pub fn gated<'a>(&'a self, gates: &[f32], buffer: &'a mut Vec<f32>) -> Result<GatedConv<'a>, KernelError> {
+        let expected = self.shape.sources.iter().map(|s| s.channels).sum();
+        if gates.len() != expected {
+            return Err(KernelError::Gates { found: gates.len(), expected });
+        }
+        buffer.clear();
+        buffer.extend_from_slice(&self.weights);
+        let starts: Vec<usize> = self
+            .shape
+            .sources
+            .iter()
+            .scan(0, |next, source| Some(std::mem::replace(next, *next + source.channels)))
+            .collect();
+        let mut scaled = vec![false; self.depth()];
+        for step in self.passes.iter().flat_map(|pass| pass.blocks.iter().flatten()) {
+            // Passes share the steps of sources that are not upsampled.
+            if std::mem::replace(&mut scaled[step.depth], true) {
+                continue;
+            }
+            for panel in &self.panels {
+                let own = self.shape.sources[step.source].channels / self.shape.groups;
+                let first = starts[step.source] + panel.group * own + step.channel;
+                let start = panel.weights_start + step.depth * panel.width();
+                let rows = buffer[start..][..step.len() * panel.width()].chunks_exact_mut(panel.width());
+                for (row, gate) in rows.zip(gates[first..][..step.n_channels].iter().cycle()) {
+                    for weight in row {
+                        *weight *= gate;
+                    }
+                }
+            }
+        }
+        Ok(GatedConv { conv: self, weights: buffer })
+    }
+
+    /// Inputs of one panel.
+    fn depth(&self) -> usize {
+        self.panels.first().map_or(0, |panel| self.panels.get(1).map_or(self.weights.len(), |p| p.weights_start) / panel.width())
+    }
+
     /// Bytes of its weights.
     pub fn weight_bytes(&self) -> usize {
         size_of_val(self.weights.as_slice()) + size_of_val(self.bias.as_slice())
+    }
+}
+
+/// A convolution whose input channels are multiplied by gates.
+#[derive(Debug)]
+pub struct GatedConv<'a> {
+    conv: &'a Conv,
+    weights: &'a [f32],
+}
+
+impl GatedConv<'_> {
+    /// As [`Conv::run`].
+    pub fn run(&self, sources: &[Images<'_>], output: &mut [f32], finish: Finish) -> Result<(), KernelError> {
+        self.conv.run_with(self.weights, sources, output, finish)
     }
 }

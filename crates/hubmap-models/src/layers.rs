@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 /// Weight of the newest batch in the running statistics (PyTorch's default).
 const MOMENTUM: f64 = 0.1;
 /// Added to the variance (PyTorch's default).
-const EPSILON: f64 = 1e-5;
+pub(crate) const EPSILON: f64 = 1e-5;
 
 /// Batch normalisation over `[n, c, h, w]` that keeps its running variance as PyTorch does.
 ///
@@ -104,6 +104,10 @@ impl ConvNormSpec {
 impl ConvNorm {
     /// `[n, c_in, h, w]` to `[n, c_out, h / stride, w / stride]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        // Only the inference form has a bias: the normalisation folded in.
+        if self.conv.bias.is_some() {
+            return self.conv.forward(x);
+        }
         self.bn.forward(self.conv.forward(x))
     }
 }

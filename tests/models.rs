@@ -33,21 +33,25 @@ fn from_tensor(tensor: Tensor<4>) -> Array4<f32> {
 
 /// The network with the formula's weights, through a file.
 pub(crate) fn from_recipe(name: &str, config: SegModelConfig) -> SegModel {
+    from_recipe_on(name, config, &Device::flex())
+}
+
+/// The same on another device.
+pub(crate) fn from_recipe_on(name: &str, config: SegModelConfig, device: &Device) -> SegModel {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("weights.safetensors");
     recipe::write(&path, &recipe::tensors(name));
     assert_eq!(guess_config(&path).unwrap(), config);
-    load_weights(config.init(&Device::flex()), &config, &path).unwrap()
+    load_weights(config.init(device), &config, &path).unwrap()
 }
 
 /// The largest difference, and the range of the expected values.
 pub(crate) fn largest_error(found: &Array4<f32>, expected: &Array4<f32>) -> (f32, f32) {
-    let range = expected.iter().fold(f32::MIN, |m, &v| m.max(v))
-        - expected.iter().fold(f32::MAX, |m, &v| m.min(v));
+    let range =
+        expected.iter().fold(f32::MIN, |m, &v| m.max(v)) - expected.iter().fold(f32::MAX, |m, &v| m.min(v));
     // Not `f32::max`, which would pass over a NaN.
-    let worst = (found - expected)
-        .iter()
-        .fold(0.0_f32, |m, v| if v.abs() > m || v.is_nan() { v.abs() } else { m });
+    let worst =
+        (found - expected).iter().fold(0.0_f32, |m, v| if v.abs() > m || v.is_nan() { v.abs() } else { m });
     (worst, range)
 }
 

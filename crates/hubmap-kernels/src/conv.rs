@@ -173,7 +173,11 @@ impl Conv {
     /// the feature maps, which are usually larger than the weights.
     ///
     /// The weights go into `buffer`, which can be used again.
-    pub fn gated<'a>(&'a self, gates: &[f32], buffer: &'a mut Vec<f32>) -> Result<GatedConv<'a>, KernelError> {
+    pub fn gated<'a>(
+        &'a self,
+        gates: &[f32],
+        buffer: &'a mut Vec<f32>,
+    ) -> Result<GatedConv<'a>, KernelError> {
         let expected = self.shape.sources.iter().map(|s| s.channels).sum();
         if gates.len() != expected {
             return Err(KernelError::Gates { found: gates.len(), expected });
@@ -209,7 +213,9 @@ impl Conv {
 
     /// Inputs of one panel.
     fn depth(&self) -> usize {
-        self.panels.first().map_or(0, |panel| self.panels.get(1).map_or(self.weights.len(), |p| p.weights_start) / panel.width())
+        self.panels.first().map_or(0, |panel| {
+            self.panels.get(1).map_or(self.weights.len(), |p| p.weights_start) / panel.width()
+        })
     }
 
     /// Bytes of its weights.

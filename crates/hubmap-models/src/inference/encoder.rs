@@ -34,18 +34,16 @@ impl CpuRegNet {
         image: Images<'_>,
         buffers: &mut Buffers,
     ) -> Result<Vec<Features>, KernelError> {
-        let mut features = vec![run(&self.stem, image, RELU, buffers)?];
+        let stem = run(&self.stem, image, RELU, buffers)?;
+        let mut features = vec![stem];
         for stage in &self.stages {
-            let mut x = None;
-            for block in stage {
-                let y = match (x, features.last()) {
-                    (Some(x), _) => block.forward_in_place(x, buffers)?,
-                    (None, Some(before)) => block.forward_from(before, buffers)?,
-                    (None, None) => continue,
-                };
-                x = Some(y);
+            if let (Some((first, rest)), Some(before)) = (stage.split_first(), features.last()) {
+                let mut x = first.forward_from(before, buffers)?;
+                for block in rest {
+                    x = block.forward_in_place(x, buffers)?;
+                }
+                features.push(x);
             }
-            features.extend(x);
         }
         Ok(features)
     }

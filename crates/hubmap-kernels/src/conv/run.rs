@@ -255,10 +255,10 @@ impl Task<'_> {
                 // No window reaches further than one pixel beyond the output pixels of the grid's step.
                 let reach = self.grid.step as isize;
                 interior = centres.iter().all(|c| {
-                    (c.y >= 1)
-                        & (c.y + reach < extent.height as isize)
-                        & (c.x >= 1)
-                        & (c.x + reach < extent.width as isize)
+                    c.y >= 1
+                        && c.y + reach < extent.height as isize
+                        && c.x >= 1
+                        && c.x + reach < extent.width as isize
                 });
             }
             let channels = extent.channels;

@@ -93,13 +93,12 @@ impl Block {
     /// From features that are needed again.
     fn forward_from(&self, x: &Features, buffers: &mut Buffers) -> Result<Features, KernelError> {
         let branch = self.branch(x, buffers)?;
-        let shortcut = match &self.downsample {
-            Some(downsample) => run(downsample, x.images()?, LINEAR, buffers)?,
-            None => {
-                let mut copy = buffers.take(x.extent());
-                copy.data_mut().copy_from_slice(x.images()?.data());
-                copy
-            }
+        let shortcut = if let Some(downsample) = &self.downsample {
+            run(downsample, x.images()?, LINEAR, buffers)?
+        } else {
+            let mut copy = buffers.take(x.extent());
+            copy.data_mut().copy_from_slice(x.images()?.data());
+            copy
         };
         self.join(branch, shortcut, buffers)
     }

@@ -4,8 +4,14 @@
 /// Weights from a formula, the same bit for bit as the Python side made them.
 mod recipe;
 
+/// PyTorch checkpoints, written for tests.
+mod pth;
+
 /// Networks against PyTorch and segmentation_models.pytorch.
 mod models;
+
+/// Files of weights in every format and naming.
+mod weights;
 
 /// Losses, schedule, optimiser, averaging and training steps against PyTorch.
 mod train;

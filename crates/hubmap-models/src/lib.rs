@@ -5,6 +5,7 @@ mod config;
 mod decoder;
 mod encoder;
 mod layers;
+mod padding;
 mod seg_model;
 mod weights;
 
@@ -13,5 +14,10 @@ pub use config::{Attention, DecoderKind, EncoderKind, SegModelConfig, UnknownNam
 pub use decoder::{DECODER_CHANNELS, Decoder, ScSe, Unet, UnetDecoderBlock, UnetPlusPlus};
 pub use encoder::{Bottleneck, RegNet, RegNetSpec, RegNetStage, SqueezeExcite, regnet_spec};
 pub use layers::{BatchNorm, ConvNorm};
+pub use padding::{crop_to, pad_to_multiple};
 pub use seg_model::{InputSizeError, SIZE_MULTIPLE, SegModel};
-pub use weights::{Misshapen, WeightsError, guess_config, load_weights, save_weights};
+pub use weights::{
+    ElementType, Misshapen, SavedAs, TensorInfo, WeightsError, WeightsFile, WeightsFormat, WeightsLayout,
+    WeightsMismatch, WeightsNaming, guess_config, load_encoder_weights, load_weights, save_encoder_weights,
+    save_weights, save_weights_as,
+};

@@ -22,7 +22,7 @@ impl Network {
         Self { model, device }
     }
 
-    /// The network of `config` with the weights of a safetensors file.
+    /// The network of `config` with the weights of a file, safetensors or a PyTorch checkpoint.
     pub fn load(config: &SegModelConfig, weights: &Path, device: &Device) -> Result<Self> {
         let model = load_weights(config.init(device), config, weights)?;
         Ok(Self::new(model, device.clone()))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Has hubmap-convert read checkpoints that torch wrote, and torch, SMP and timm load what it makes of them.
 
-    cargo build --workspace
+    cargo test --workspace --no-run
     tests/interop/check_weights.py [--convert target/debug/hubmap-convert] [--encoder regnety_006]
 
 Needs torch, segmentation_models_pytorch 0.4 or later, timm and safetensors. Networks have random weights and running
@@ -151,7 +151,7 @@ def main():
     parser.add_argument("--encoder", help="only this one, under a Unet and alone")
     args = parser.parse_args()
     if not os.path.exists(args.convert):
-        sys.exit("%s is not built: cargo build --workspace" % args.convert)
+        sys.exit("%s is not built: cargo test --workspace --no-run" % args.convert)
     torch.manual_seed(7)
     networks = [("Unet", args.encoder, None)] if args.encoder else NETWORKS
     check_names(args.convert)

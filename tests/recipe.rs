@@ -12,13 +12,15 @@ use safetensors::tensor::{Dtype, TensorView};
 const SEED: u64 = 20_210_512;
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// FNV-1a hash of `model/key`, mixed with the seed.
+/// FNV-1a hash of the parts one after the other.
+pub(crate) fn fnv1a64<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
+    let bytes = parts.into_iter().flat_map(str::bytes);
+    bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3))
+}
+
+/// The hash of `model/key`, mixed with the seed.
 fn state(model: &str, key: &str) -> u64 {
-    let hash = [model, "/", key]
-        .iter()
-        .flat_map(|part| part.bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3));
-    hash ^ SEED.wrapping_mul(GAMMA)
+    fnv1a64([model, "/", key]) ^ SEED.wrapping_mul(GAMMA)
 }
 
 /// Uniform in [0, 1), the `i`-th number of a stream.
@@ -33,6 +35,11 @@ fn unit(state: u64, i: u64) -> f64 {
 /// Gain of the head's weight and centre of its bias, which keep the logits near zero.
 fn head(model: &str) -> (f64, f64) {
     match model {
+        "unet_regnety_016" => (0.54, -4.51),
+        "unet_regnetx_032" => (0.36, 3.98),
+        "unetpp_regnety_016" => (1.21, -2.46),
+        "unet_regnety_016_scse" => (0.34, -2.85),
+        "unetpp_regnety_016_scse" => (1.60, -3.23),
         "tiny_unet_regnety_002" => (1.97, -6.55),
         "tiny_unetpp_regnety_002_scse" => (1.02, 2.07),
         other => panic!("no head constants for {other}"),
@@ -48,6 +55,7 @@ fn bounds(model: &str, key: &str, shape: &[usize]) -> (f64, f64) {
         ("running_mean", _) => (-0.2, 0.2),
         ("running_var", _) => (0.4, 1.6),
         ("bias", true) => (-0.3, 0.3),
+        ("weight", true) if closes_residual && model.contains("regnetx") => (0.1, 0.3),
         ("weight", true) if closes_residual => (0.2, 0.5),
         ("weight", true) => (0.6, 1.4),
         ("bias", false) if key == "segmentation_head.0.bias" => {
@@ -55,6 +63,11 @@ fn bounds(model: &str, key: &str, shape: &[usize]) -> (f64, f64) {
             (centre - 0.01, centre + 0.01)
         }
         ("bias", false) => (-0.1, 0.1),
+        // The classifier of timm.
+        _ if shape.len() == 2 => {
+            let bound = (3.0 / shape[1] as f64).sqrt();
+            (-bound, bound)
+        }
         _ => {
             let gain = match key {
                 "segmentation_head.0.weight" => head(model).0,
@@ -67,8 +80,11 @@ fn bounds(model: &str, key: &str, shape: &[usize]) -> (f64, f64) {
     }
 }
 
-/// Name, shape and values of every float tensor of `model`, in SMP's naming of today.
-pub(crate) fn tensors(model: &str) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+/// Tensors by name: shape, and values in C order.
+pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// Every float tensor of `model`, in SMP's naming of today, or in timm's for the classifier.
+pub(crate) fn tensors(model: &str) -> Tensors {
     let keys = json("models/keys.json");
     let keys = keys[model].as_array().unwrap_or_else(|| panic!("keys.json has no {model}"));
     keys.iter()
@@ -79,18 +95,20 @@ pub(crate) fn tensors(model: &str) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
             (key, shape)
         })
         .filter(|(key, _)| !key.ends_with("num_batches_tracked"))
-        .map(|(key, shape)| {
-            let (low, high) = bounds(model, key, &shape);
-            let state = state(model, key);
-            let n = shape.iter().product::<usize>() as u64;
-            let values = (0..n).map(|i| (low + (high - low) * unit(state, i)) as f32).collect();
-            (key.to_owned(), (shape, values))
-        })
+        .map(|(key, shape)| (key.to_owned(), (shape.clone(), values(model, key, &shape))))
         .collect()
 }
 
+/// The values of one float tensor of `model`, C order.
+pub(crate) fn values(model: &str, key: &str, shape: &[usize]) -> Vec<f32> {
+    let (low, high) = bounds(model, key, shape);
+    let state = state(model, key);
+    let n = shape.iter().product::<usize>() as u64;
+    (0..n).map(|i| (low + (high - low) * unit(state, i)) as f32).collect()
+}
+
 /// Writes f32 tensors as a safetensors file.
-pub(crate) fn write(path: &Path, tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) {
+pub(crate) fn write(path: &Path, tensors: &Tensors) {
     let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = tensors
         .iter()
         .map(|(name, (shape, values))| (name, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect()))

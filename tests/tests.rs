@@ -4,11 +4,17 @@
 /// Weights from a formula, the same bit for bit as the Python side made them.
 mod recipe;
 
+/// PyTorch checkpoints, written for tests.
+mod pth;
+
 /// Networks against PyTorch and segmentation_models.pytorch.
 mod models;
 
 /// The inference forms against PyTorch and against the training form.
 mod inference;
+
+/// Files of weights in every format and naming.
+mod weights;
 
 /// Losses, schedule, optimiser, averaging and training steps against PyTorch.
 mod train;

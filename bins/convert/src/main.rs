@@ -4,19 +4,22 @@ mod inspect;
 mod page_report;
 mod rle;
 mod slide;
+mod weights;
+mod weights_report;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use hubmap_cli::CommonArgs;
 
-/// Look at slides and masks, and turn them into other forms.
+/// Look at slides, masks and weights, and turn them into other forms.
 #[derive(Parser)]
 #[command(
     name = "hubmap-convert",
     version,
     after_help = "Examples:\n  hubmap-convert inspect slide.svs\n  hubmap-convert slide slide.svs slide.ome.tiff\n  \
-                  hubmap-convert rle train.csv --slides HUBMAP/train --out masks"
+                  hubmap-convert rle train.csv --slides HUBMAP/train --out masks\n  \
+                  hubmap-convert weights checkpoint.pth weights.safetensors"
 )]
 struct Args {
     #[command(subcommand)]
@@ -31,6 +34,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Slide(slide::SlideArgs),
     Rle(rle::RleArgs),
+    Weights(weights::WeightsArgs),
 }
 
 fn main() -> ExitCode {
@@ -39,5 +43,6 @@ fn main() -> ExitCode {
         Command::Inspect(inspect) => inspect.run(args.common.json),
         Command::Slide(slide) => slide.run(progress),
         Command::Rle(rle) => rle.run(progress),
+        Command::Weights(weights) => weights.run(&args.common, progress),
     })
 }

@@ -118,3 +118,96 @@ fn wrong_files_end_in_one_line() {
     let ran = convert(&["inspect", text.to_str().unwrap(), "--sha256", "--json"]);
     assert!([1, 3].contains(&ran.code) && !ran.stderr.contains("panicked"), "{ran:?}");
 }
+
+const WEIGHTS: &str = "models/tiny_trained_unet_regnety_002.f16.safetensors";
+
+#[test]
+fn weights_says_what_is_in_a_file() {
+    let weights = fixture(WEIGHTS);
+    let ran = convert(&["weights", weights.to_str().unwrap(), "--json", "--stats"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let expected = json("models/expected.json");
+    let expected = &expected["models"]["tiny_trained_unet_regnety_002"];
+    assert_eq!(report["n_parameters"], expected["n_params"]);
+    assert_eq!(report["n_tensors"], expected["n_keys"]);
+    assert_eq!(
+        report["network"],
+        serde_json::json!({ "encoder": "regnety_002", "decoder": "unet", "attention": "none" })
+    );
+    assert_eq!((&report["format"], &report["n_tensors_beside"]), (&"safetensors".into(), &0.into()));
+    let stem =
+        report["tensors"].as_array().unwrap().iter().find(|t| t["name"] == "encoder.model.stem.conv.weight");
+    let stem = stem.unwrap();
+    assert_eq!((&stem["dtype"], &stem["shape"]), (&"f16".into(), &serde_json::json!([32, 3, 3, 3])));
+    let number = |key: &str| stem["stats"][key].as_f64().unwrap();
+    assert!(number("min") < number("mean") && number("mean") < number("max"), "{stem}");
+
+    let text = convert(&["weights", weights.to_str().unwrap()]);
+    for line in ["network    unet-regnety_002", "parameters 5259101", "encoder.model.stem.conv.weight"] {
+        assert!(text.stdout.contains(line), "{text:?}");
+    }
+    let checkpoint = fixture("models/pth_small/torch2.9_ddp_cuda_zip.pth");
+    let text = convert(&["weights", checkpoint.to_str().unwrap(), "--stats"]);
+    assert_eq!(text.code, 0, "{text:?}");
+    for part in [
+        "PyTorch checkpoint (zip)",
+        "network    unknown",
+        "under model_state, prefix module.",
+        "beside ",
+        "module.segmentation_head.0.bias",
+        "f64",
+        "no values",
+    ] {
+        assert!(text.stdout.contains(part), "`{part}` is not in {text:?}");
+    }
+}
+
+#[test]
+fn weights_become_safetensors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let weights = fixture(WEIGHTS);
+    let weights = weights.to_str().unwrap();
+    let ran = convert(&["weights", weights, &path("f32.safetensors"), "--json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(summary["written"]["network"], "unet-regnety_002");
+    // f16 numbers are f32 numbers too, so the way back loses nothing.
+    let ran =
+        convert(&["weights", &path("f32.safetensors"), &path("f16.safetensors"), "--dtype", "f16", "-q"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+    let values = |path: &str| {
+        let ran = convert(&["weights", path, "--json", "--stats"]);
+        let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let tensors = report["tensors"].as_array().unwrap().clone();
+        let dtype = tensors[0]["dtype"].as_str().unwrap().to_owned();
+        let is_counter = |t: &Value| t["name"].as_str().unwrap().ends_with("num_batches_tracked");
+        let stats =
+            tensors.into_iter().filter(|t| !is_counter(t)).map(|t| (t["name"].clone(), t["stats"].clone()));
+        (dtype, stats.collect::<Vec<_>>())
+    };
+    let (original, f32, f16) =
+        (values(weights), values(&path("f32.safetensors")), values(&path("f16.safetensors")));
+    assert_eq!((f32.0.as_str(), f16.0.as_str()), ("f32", "f16"));
+    assert_eq!(f32.1, original.1);
+    assert_eq!(f16.1, original.1);
+
+    let same = path("f32.safetensors");
+    convert(&["weights", &same, &same]).assert_error(2, &["is the file to read"]);
+    let other = ["weights", weights, &path("x"), "--attention", "scse"];
+    convert(&other).assert_error(1, &["unet-regnety_002-scse, but of unet-regnety_002", "missing"]);
+    let small = fixture("models/pth_small/torch1.7_zip.pth");
+    convert(&["weights", small.to_str().unwrap(), &path("x")])
+        .assert_error(1, &["cannot tell which network"]);
+    convert(&["weights", "nowhere.pth"]).assert_error(1, &["nowhere.pth", "cannot read"]);
+    convert(&["weights", &path("")]).assert_error(1, &["cannot read"]);
+    let text = path("notes.pth");
+    std::fs::write(&text, "these are notes about weights, and no weights; they are not read as such")
+        .unwrap();
+    convert(&["weights", &text])
+        .assert_error(1, &["notes.pth", "neither safetensors nor a PyTorch checkpoint"]);
+    convert(&["weights", weights, &path("nowhere/x.safetensors")])
+        .assert_error(1, &["nowhere", "cannot write"]);
+    assert_eq!(files_under(folder.path()), ["f16.safetensors", "f32.safetensors", "notes.pth"]);
+}

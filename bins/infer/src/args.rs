@@ -16,7 +16,7 @@ use hubmap_models::{Attention, DecoderKind, EncoderKind};
     after_help = "Example:\n  hubmap-infer --model output/2026_11_23_18_40_00 --slides HUBMAP/test --out results"
 )]
 pub(crate) struct Args {
-    /// Run folder with all its folds, or one safetensors file
+    /// Run folder with all its folds, or one file of weights (.safetensors or .pth)
     #[arg(long, value_name = "RUN|WEIGHTS")]
     pub(crate) model: PathBuf,
     /// Slides, or folders of .tif, .tiff and .svs files

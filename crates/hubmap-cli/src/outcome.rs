@@ -59,10 +59,19 @@ pub fn run(args: &CommonArgs, job: impl FnOnce(&Progress) -> anyhow::Result<Outc
             ExitCode::from(interrupt::EXIT_CODE)
         }
         Err(error) => {
-            progress.line(&format!("error: {error:#}"));
+            progress.line(&format!("error: {}", one_line(&error)));
             ExitCode::from(if error.downcast_ref::<UsageError>().is_some() { 2 } else { 1 })
         }
     }
+}
+
+/// An error with its causes. Some libraries put the cause into their own message: it is not said twice.
+fn one_line(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |line, cause| match line.as_str() {
+        "" => cause,
+        _ if line.ends_with(&cause) => line,
+        _ => format!("{line}: {cause}"),
+    })
 }
 
 /// Writes one line of results to stdout.
@@ -72,4 +81,24 @@ pub fn print_line(text: &str) -> std::io::Result<()> {
 
 fn write_stdout(summary: &Value) -> std::io::Result<()> {
     writeln!(std::io::stdout().lock(), "{summary}")
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::one_line;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("a.pth: cannot read: {source}")]
+    struct WithCause {
+        source: std::io::Error,
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let error = WithCause { source: std::io::Error::other("disk on fire") };
+        let error = Err::<(), _>(error).context("train.start_weights").unwrap_err();
+        assert_eq!(one_line(&error), "train.start_weights: a.pth: cannot read: disk on fire");
+    }
 }

@@ -39,7 +39,7 @@ impl ArchitectureFlags {
 pub struct Checkpoint {
     /// Number of the fold; `None` for a bare weights file.
     pub fold_idx: Option<usize>,
-    /// The safetensors file.
+    /// The file of weights, safetensors or a PyTorch checkpoint.
     pub path: PathBuf,
 }
 
@@ -167,7 +167,10 @@ fn newest_checkpoint(folder: &Path) -> Result<PathBuf> {
         names.iter().filter_map(|name| name.parse::<CheckpointName>().ok().map(|parsed| (parsed, name)));
     let newest = checkpoints.max_by(|(a, _), (b, _)| a.epoch.cmp(&b.epoch).then(a.dice.total_cmp(&b.dice)));
     let (_, name) = newest.with_context(|| {
-        format!("no checkpoint in {}: expected e<epoch>_t<total>_<tag>_<dice>.safetensors", folder.display())
+        format!(
+            "no checkpoint in {}: expected e<epoch>_t<total>_<tag>_<dice>.safetensors or .pth",
+            folder.display()
+        )
     })?;
     Ok(folder.join(name))
 }

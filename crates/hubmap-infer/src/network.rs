@@ -21,7 +21,7 @@ impl Network {
         Ok(Self { model: InferenceModel::new(model)? })
     }
 
-    /// The network of `config` with the weights of a file, see [`load_weights`].
+    /// The network of `config` with the weights of a file, safetensors or a PyTorch checkpoint.
     pub fn load(config: &SegModelConfig, weights: &Path, device: &Device) -> Result<Self> {
         Ok(Self::new(load_weights(config.init(device), config, weights)?)?)
     }

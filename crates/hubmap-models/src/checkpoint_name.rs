@@ -3,6 +3,8 @@
 use std::str::FromStr;
 
 /// `e<epoch>_t<total>_<tag>_<dice>.safetensors`, as training writes and inference chooses them (spec section 5).
+///
+/// Checkpoints of PyTorch, `.pth` and `.pt`, are parsed too.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckpointName {
     /// Epoch after which it was written, from 0.
@@ -15,9 +17,12 @@ pub struct CheckpointName {
     pub dice: f64,
 }
 
+/// What a checkpoint's name can end with.
+const EXTENSIONS: [&str; 3] = [".safetensors", ".pth", ".pt"];
+
 /// A file name that is not a checkpoint's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a checkpoint name: expected e<epoch>_t<total>_<tag>_<dice>.safetensors")]
+#[error("`{0}` is not a checkpoint name: expected e<epoch>_t<total>_<tag>_<dice>.safetensors or .pth")]
 pub struct NotACheckpointName(pub String);
 
 impl std::fmt::Display for CheckpointName {
@@ -31,7 +36,8 @@ impl FromStr for CheckpointName {
 
     fn from_str(name: &str) -> Result<Self, NotACheckpointName> {
         let parse = || {
-            let mut parts = name.strip_suffix(".safetensors")?.split('_');
+            let stem = EXTENSIONS.iter().find_map(|extension| name.strip_suffix(extension))?;
+            let mut parts = stem.split('_');
             let epoch = parts.next()?.strip_prefix('e')?.parse().ok()?;
             let total = parts.next()?.strip_prefix('t')?.parse().ok()?;
             let tag = parts.next()?.to_owned();
@@ -50,14 +56,19 @@ mod tests {
     fn names_round_trip() {
         let name = CheckpointName { epoch: 12, total: 50, tag: "ema".into(), dice: 0.9312 };
         assert_eq!(name.to_string(), "e12_t50_ema_0.9312.safetensors");
+        assert_eq!("e12_t50_ema_0.9312.pth".parse(), Ok(name.clone()));
         assert_eq!(name.to_string().parse(), Ok(name));
     }
 
     #[test]
     fn other_names_are_refused() {
-        for name in
-            ["last.safetensors", "e1_t2_ema.safetensors", "e1_t2_ema_0.5_x.safetensors", "ex_t2_ema_0.5.pth"]
-        {
+        for name in [
+            "last.safetensors",
+            "e1_t2_ema.safetensors",
+            "e1_t2_ema_0.5_x.safetensors",
+            "ex_t2_ema_0.5.pth",
+            "e1_t2_ema_0.5.zip",
+        ] {
             assert!(name.parse::<CheckpointName>().is_err(), "{name}");
         }
     }

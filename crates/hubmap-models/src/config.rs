@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::encoder::EncoderKind;
+
 /// A name that no encoder, decoder or attention has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what} `{name}`: known are {known}")]
@@ -18,7 +20,7 @@ pub struct UnknownName {
 macro_rules! named {
     ($(#[$doc:meta])* $kind:ident, $what:literal, $($(#[$vdoc:meta])* $variant:ident => $name:literal),+ $(,)?) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $kind {
             $($(#[$vdoc])* #[serde(rename = $name)] $variant),+
         }
@@ -40,12 +42,12 @@ macro_rules! named {
         }
 
         impl std::str::FromStr for $kind {
-            type Err = UnknownName;
+            type Err = $crate::config::UnknownName;
 
-            fn from_str(name: &str) -> Result<Self, UnknownName> {
+            fn from_str(name: &str) -> Result<Self, Self::Err> {
                 // `timm-regnety_016` (SMP up to 0.3) and `tu-regnety_016` (SMP today) are the same encoder.
                 let bare = name.strip_prefix("timm-").or_else(|| name.strip_prefix("tu-")).unwrap_or(name);
-                Self::ALL.iter().copied().find(|v| v.name() == bare).ok_or_else(|| UnknownName {
+                Self::ALL.iter().copied().find(|v| v.name() == bare).ok_or_else(|| $crate::config::UnknownName {
                     what: $what,
                     name: name.to_owned(),
                     known: Self::ALL.iter().map(|v| v.name()).collect::<Vec<_>>().join(", "),
@@ -55,26 +57,7 @@ macro_rules! named {
     };
 }
 
-named! {
-    /// Encoders of the timm RegNet families (Radosavovic et al., "Designing Network Design Spaces", 2020).
-    EncoderKind, "encoder",
-    /// RegNetX, 200 MFLOP.
-    RegNetX002 => "regnetx_002",
-    /// RegNetX, 1.6 GFLOP.
-    RegNetX016 => "regnetx_016",
-    /// RegNetX, 3.2 GFLOP.
-    RegNetX032 => "regnetx_032",
-    /// RegNetY (with squeeze-and-excitation), 200 MFLOP: the small one for CPUs and tests.
-    RegNetY002 => "regnety_002",
-    /// RegNetY, 400 MFLOP.
-    RegNetY004 => "regnety_004",
-    /// RegNetY, 800 MFLOP.
-    RegNetY008 => "regnety_008",
-    /// RegNetY, 1.6 GFLOP: the default of the winning solution.
-    RegNetY016 => "regnety_016",
-    /// RegNetY, 3.2 GFLOP.
-    RegNetY032 => "regnety_032",
-}
+pub(crate) use named;
 
 named! {
     /// Decoders.

@@ -6,6 +6,7 @@ mod decoder;
 mod encoder;
 mod inference;
 mod layers;
+mod padding;
 mod seg_model;
 mod weights;
 
@@ -15,5 +16,10 @@ pub use decoder::{DECODER_CHANNELS, Decoder, ScSe, Unet, UnetDecoderBlock, UnetP
 pub use encoder::{Bottleneck, RegNet, RegNetSpec, RegNetStage, SqueezeExcite, regnet_spec};
 pub use inference::{BurnModel, CpuModel, ForwardError, InferenceModel};
 pub use layers::{BatchNorm, ConvNorm};
+pub use padding::{crop_to, pad_to_multiple};
 pub use seg_model::{InputSizeError, SIZE_MULTIPLE, SegModel};
-pub use weights::{Misshapen, WeightsError, guess_config, load_weights, save_weights};
+pub use weights::{
+    ElementType, Misshapen, SavedAs, TensorInfo, WeightsError, WeightsFile, WeightsFormat, WeightsLayout,
+    WeightsMismatch, WeightsNaming, guess_config, load_encoder_weights, load_weights, save_encoder_weights,
+    save_weights, save_weights_as,
+};

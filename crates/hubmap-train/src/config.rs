@@ -21,8 +21,10 @@ pub struct TrainConfig {
     pub valid_every: usize,
     /// Batches made ahead of the step under way.
     pub prefetch: usize,
-    /// A safetensors file to start from; empty for fresh weights.
+    /// A file with weights of the whole network to start from; empty for fresh weights.
     pub start_weights: String,
+    /// A file with weights of the encoder to start from, of timm or of a whole network; empty for fresh weights.
+    pub start_encoder: String,
     /// A checkpoint is written only for a validation Dice above this.
     pub min_dice: f64,
     /// Weights of the loss terms.
@@ -88,6 +90,10 @@ impl TrainConfig {
             self.min_dice < 1.0,
             "train.min_dice is {}: no checkpoint would ever be written; it must be below 1",
             self.min_dice
+        );
+        ensure!(
+            self.start_weights.is_empty() || self.start_encoder.is_empty(),
+            "train.start_weights and train.start_encoder are both given: the first has an encoder too"
         );
         let LossConfig { bce, dice } = self.loss;
         ensure!(bce >= 0.0 && dice >= 0.0 && bce + dice > 0.0, "train.loss has no positive weight");

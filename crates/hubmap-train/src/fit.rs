@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use burn::module::Module;
 use burn::tensor::Device;
 use hubmap_data::Loader;
-use hubmap_models::{CheckpointName, SegModel, SegModelConfig, load_weights};
+use hubmap_models::{CheckpointName, SegModel, SegModelConfig, load_encoder_weights, load_weights};
 
 use crate::config::TrainConfig;
 use crate::ema::Ema;
@@ -170,14 +170,17 @@ pub fn fit_fold(plan: &FoldPlan<'_>, run: &RunDir, observer: &dyn Observer) -> R
     Ok(FoldReport { best, history })
 }
 
-/// Fresh weights of the fold's seed, or those of `train.start_weights`.
+/// Fresh weights of the fold's seed, or those of `train.start_weights` or `train.start_encoder`.
 fn start_model(plan: &FoldPlan<'_>, device: &Device) -> Result<SegModel> {
     // Folds start apart, as separately started runs would.
     let seed = plan.config.seed.wrapping_add(plan.fold_idx as u64);
     let model = plan.model.init_seeded(seed, device);
-    match plan.config.start_weights.as_str() {
-        "" => Ok(model),
-        path => load_weights(model, &plan.model, Path::new(path)).context("train.start_weights"),
+    match (plan.config.start_weights.as_str(), plan.config.start_encoder.as_str()) {
+        ("", "") => Ok(model),
+        ("", path) => {
+            load_encoder_weights(model, &plan.model, Path::new(path)).context("train.start_encoder")
+        }
+        (path, _) => load_weights(model, &plan.model, Path::new(path)).context("train.start_weights"),
     }
 }
 

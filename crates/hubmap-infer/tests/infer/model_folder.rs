@@ -46,6 +46,8 @@ fn the_last_checkpoint_of_each_fold_is_taken() {
             "fold_0/models/notes.safetensors",
             "fold_10/models/e0_t50_raw_0.1000.safetensors",
             "fold_2/models/e4_t50_raw_0.5000.safetensors",
+            // Contents decide about the format, not the name.
+            "fold_2/models/e5_t50_raw_0.4000.pth",
         ],
     );
     let folder = ModelFolder::open(run.path(), ArchitectureFlags::default()).unwrap();
@@ -58,7 +60,7 @@ fn the_last_checkpoint_of_each_fold_is_taken() {
         found,
         [
             (0, "e10_t50_ema_0.9100.safetensors"),
-            (2, "e4_t50_raw_0.5000.safetensors"),
+            (2, "e5_t50_raw_0.4000.pth"),
             (10, "e0_t50_raw_0.1000.safetensors")
         ]
     );

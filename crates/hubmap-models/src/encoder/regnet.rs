@@ -6,43 +6,11 @@ use burn::nn::conv::Conv2d;
 use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Tensor};
 
-use crate::config::EncoderKind;
+use super::RegNetSpec;
 use crate::layers::{ConvNorm, ConvNormSpec, global_mean, pointwise};
 
 /// Channels of the stem, the same in every RegNet.
 const STEM_CHANNELS: usize = 32;
-
-/// The numbers that make one RegNet: a row of the table in [`regnet_spec`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RegNetSpec {
-    /// Output channels of the four stages.
-    pub widths: [usize; 4],
-    /// Blocks in each stage.
-    pub depths: [usize; 4],
-    /// Channels per group of the 3×3 convolutions.
-    pub group_width: usize,
-    /// Whether blocks have squeeze-and-excitation with a quarter of the block's input channels (RegNetY).
-    pub squeeze_excite: bool,
-}
-
-/// The network's numbers, from timm's `regnet.py` (widths after rounding to whole groups).
-///
-/// A further RegNet is one more row here and one more name in [`EncoderKind`].
-pub const fn regnet_spec(kind: EncoderKind) -> RegNetSpec {
-    const fn row(widths: [usize; 4], depths: [usize; 4], group_width: usize, se: bool) -> RegNetSpec {
-        RegNetSpec { widths, depths, group_width, squeeze_excite: se }
-    }
-    match kind {
-        EncoderKind::RegNetX002 => row([24, 56, 152, 368], [1, 1, 4, 7], 8, false),
-        EncoderKind::RegNetX016 => row([72, 168, 408, 912], [2, 4, 10, 2], 24, false),
-        EncoderKind::RegNetX032 => row([96, 192, 432, 1008], [2, 6, 15, 2], 48, false),
-        EncoderKind::RegNetY002 => row([24, 56, 152, 368], [1, 1, 4, 7], 8, true),
-        EncoderKind::RegNetY004 => row([48, 104, 208, 440], [1, 3, 6, 6], 8, true),
-        EncoderKind::RegNetY008 => row([64, 128, 320, 768], [1, 3, 8, 2], 16, true),
-        EncoderKind::RegNetY016 => row([48, 120, 336, 888], [2, 6, 17, 2], 24, true),
-        EncoderKind::RegNetY032 => row([72, 216, 576, 1512], [2, 5, 13, 1], 24, true),
-    }
-}
 
 impl RegNetSpec {
     /// Channels of the features at strides 1, 2, 4, 8, 16 and 32; the first is the image itself.
@@ -71,7 +39,7 @@ impl RegNetSpec {
     }
 
     fn block(&self, in_channels: usize, out_channels: usize, stride: usize, device: &Device) -> Bottleneck {
-        let groups = out_channels / self.group_width;
+        let groups = out_channels / self.group_width.min(out_channels);
         Bottleneck {
             conv1: conv(in_channels, out_channels, 1, 1, 1, 1.0, device),
             conv2: conv(out_channels, out_channels, 3, stride, groups, 1.0, device),

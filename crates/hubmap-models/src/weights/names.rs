@@ -67,26 +67,3 @@ fn decoder_name(path: &[&str]) -> String {
         .collect();
     renamed.join(".")
 }
-
-/// Names of older files in today's naming: no `module.` prefix, the encoder under `encoder.model.`.
-pub(super) fn canonical_name(name: &str) -> String {
-    let name = name.strip_prefix("module.").unwrap_or(name);
-    match name.strip_prefix("encoder.") {
-        Some(rest) if !rest.starts_with("model.") => format!("encoder.model.{rest}"),
-        _ => name.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::canonical_name;
-
-    #[test]
-    fn older_names_become_todays() {
-        for name in ["encoder.s1.b1.conv1.bn.bias", "module.encoder.s1.b1.conv1.bn.bias"] {
-            assert_eq!(canonical_name(name), "encoder.model.s1.b1.conv1.bn.bias");
-        }
-        assert_eq!(canonical_name("module.encoder.model.stem.conv.weight"), "encoder.model.stem.conv.weight");
-        assert_eq!(canonical_name("decoder.blocks.0.conv1.0.weight"), "decoder.blocks.0.conv1.0.weight");
-    }
-}

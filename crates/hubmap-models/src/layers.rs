@@ -1,9 +1,20 @@
 //! Layers that encoder and decoder share.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use burn::module::{Flag, Module, Param, RunningState};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
+
+/// Held while weights are drawn: Burn has one random stream per backend, shared by all threads, and a seed
+/// counts only as long as nobody else draws.
+static DRAWING: Mutex<()> = Mutex::new(());
+
+/// Waits until no other thread draws weights.
+pub(crate) fn drawing() -> MutexGuard<'static, ()> {
+    DRAWING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Weight of the newest batch in the running statistics (PyTorch's default).
 const MOMENTUM: f64 = 0.1;

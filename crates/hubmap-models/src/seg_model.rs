@@ -1,7 +1,5 @@
 //! A model is encoder, decoder and head, nothing else.
 
-use std::sync::{Mutex, PoisonError};
-
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, PaddingConfig2d};
@@ -10,6 +8,7 @@ use burn::tensor::{Device, Tensor};
 use crate::config::SegModelConfig;
 use crate::decoder::{DECODER_CHANNELS, Decoder};
 use crate::encoder::{RegNet, regnet_spec};
+use crate::layers::drawing;
 
 /// Input height and width must be multiples of this, the encoder's deepest stride.
 pub const SIZE_MULTIPLE: usize = 32;
@@ -42,20 +41,17 @@ pub struct SegModel {
     pub head: Conv2d,
 }
 
-/// Held while weights are drawn: Burn has one random stream per backend, shared by all threads.
-static DRAWING: Mutex<()> = Mutex::new(());
-
 impl SegModelConfig {
     /// Builds the network with fresh weights drawn on `device`: timm's start values in the encoder,
     /// segmentation_models.pytorch's in decoder and head.
     pub fn init(&self, device: &Device) -> SegModel {
-        let _drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _drawing = drawing();
         self.draw(device)
     }
 
     /// Like [`SegModelConfig::init`], with the weights that belong to `seed`.
     pub fn init_seeded(&self, seed: u64, device: &Device) -> SegModel {
-        let _drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _drawing = drawing();
         device.seed(seed);
         self.draw(device)
     }
@@ -67,7 +63,7 @@ impl SegModelConfig {
             .with_initializer(Initializer::XavierUniform { gain: 1.0 })
             .init(device);
         let mut model = SegModel {
-            encoder: spec.init(device),
+            encoder: spec.lazy(device),
             decoder: Decoder::new(self.decoder, spec.feature_channels(), self.attention, device),
             head,
         };

@@ -7,7 +7,7 @@ use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Tensor};
 
 use super::RegNetSpec;
-use crate::layers::{ConvNorm, ConvNormSpec, global_mean, pointwise};
+use crate::layers::{ConvNorm, ConvNormSpec, drawing, global_mean, pointwise};
 
 /// Channels of the stem, the same in every RegNet.
 const STEM_CHANNELS: usize = 32;
@@ -21,6 +21,12 @@ impl RegNetSpec {
 
     /// Builds the encoder with fresh weights.
     pub fn init(&self, device: &Device) -> RegNet {
+        let _drawing = drawing();
+        self.lazy(device).materialize()
+    }
+
+    /// The encoder with weights that are drawn when they are first used.
+    pub(crate) fn lazy(&self, device: &Device) -> RegNet {
         let stem = conv(3, STEM_CHANNELS, 3, 2, 1, 1.0, device);
         let mut in_channels = STEM_CHANNELS;
         let [s1, s2, s3, s4] = std::array::from_fn(|stage| {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use hubmap_kernels::{
     Conv, Extent, Finish, Images, KernelError, Source, ThinConv, apply_gates, channel_means, concatenate,
 };
+use rayon::prelude::*;
 
 use super::buffers::{Buffers, Features};
 use super::fold::{Dense, fold, relu, sigmoid, thin};
@@ -207,9 +208,7 @@ impl Attention {
             self.excite.apply(&self.squeeze.apply(&channel_means(x.images()?), relu), sigmoid);
         let mut pixel_gates = buffers.take(Extent { channels: 1, ..extent });
         self.spatial.run(x.images()?, pixel_gates.data_mut())?;
-        for gate in pixel_gates.data_mut() {
-            *gate = sigmoid(*gate);
-        }
+        pixel_gates.data_mut().par_iter_mut().for_each(|gate| *gate = sigmoid(*gate));
         apply_gates(x.data_mut(), extent, &channel_gates, pixel_gates.images()?.data())?;
         buffers.give_back(pixel_gates);
         Ok(())

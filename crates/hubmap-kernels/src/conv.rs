@@ -1,5 +1,6 @@
 //! Convolution with weights laid out for the inner loop.
 
+mod backward;
 mod pack;
 mod run;
 
@@ -56,7 +57,8 @@ impl ConvShape {
         self.out_channels * self.group_in_channels() * self.kernel_px * self.kernel_px
     }
 
-    fn check(&self) -> Result<(), KernelError> {
+    /// Whether there are kernels for it.
+    pub fn check(&self) -> Result<(), KernelError> {
         let upsampled = self.sources.iter().any(|s| s.upsampled);
         let problem = if self.sources.is_empty() || self.sources.iter().any(|s| s.channels == 0) {
             "every convolution reads at least one source of at least one channel"

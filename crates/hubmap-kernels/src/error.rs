@@ -43,7 +43,9 @@ pub enum KernelError {
         expected: usize,
     },
     /// A source whose size fits neither the convolution nor the other sources.
-    #[error("a source of {extent} (images x rows x columns x channels) does not fit: {channels} channels expected and one output size of all sources")]
+    #[error(
+        "a source of {extent} (images x rows x columns x channels) does not fit: {channels} channels expected and one output size of all sources"
+    )]
     Source {
         /// Its size.
         extent: Extent,

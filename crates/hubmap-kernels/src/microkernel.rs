@@ -3,8 +3,7 @@
 use pulp::Simd;
 
 /// Sums of `PIXELS` pixels and `VECTORS` vectors of output channels.
-pub(crate) type Sums<S, const PIXELS: usize, const VECTORS: usize> =
-    [[<S as Simd>::f32s; VECTORS]; PIXELS];
+pub(crate) type Sums<S, const PIXELS: usize, const VECTORS: usize> = [[<S as Simd>::f32s; VECTORS]; PIXELS];
 
 /// Adds the products of `inputs[pixel][k]` and `weights[k][channel]` over all `k`.
 ///

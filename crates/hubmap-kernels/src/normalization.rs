@@ -278,7 +278,9 @@ impl WithSimd for Back<'_> {
         let block = self.centre.len();
         let zero = simd.splat_f32s(0.0);
         let (mut sums, mut products) = (vec![0.0; block], vec![0.0; block]);
-        for (at, (gradient, input)) in self.gradient.chunks_mut(block).zip(self.input.chunks(block)).enumerate() {
+        for (at, (gradient, input)) in
+            self.gradient.chunks_mut(block).zip(self.input.chunks(block)).enumerate()
+        {
             let n = input.len();
             let (gradient, gradient_tail) = S::as_mut_simd_f32s(gradient);
             let (input, input_tail) = S::as_simd_f32s(input);
@@ -362,7 +364,8 @@ impl InputGradient<'_> {
                 let block = block_len(channels);
                 for (gradient, input) in gradient.chunks_mut(block).zip(input.chunks(block)) {
                     let factors = by_gradient.iter().zip(&by_input).zip(&centre).zip(&constant);
-                    for ((g, x), (((a, b), centre), constant)) in gradient.iter_mut().zip(input).zip(factors) {
+                    for ((g, x), (((a, b), centre), constant)) in gradient.iter_mut().zip(input).zip(factors)
+                    {
                         *g = a.mul_add(*g, b.mul_add(x - centre, *constant));
                     }
                 }

@@ -41,7 +41,10 @@ impl AmsgradStep {
     /// If slices differ in length.
     pub fn apply(&self, values: &mut [f32], gradient: &[f32], moments: Moments<'_>) {
         let n = values.len();
-        assert!([gradient.len(), moments.first.len(), moments.second.len(), moments.largest_second.len()] == [n; 4]);
+        assert!(
+            [gradient.len(), moments.first.len(), moments.second.len(), moments.largest_second.len()]
+                == [n; 4]
+        );
         let Self { beta_1, beta_2, epsilon, rate, weight_decay, time } = *self;
         let kept = (1.0 - rate * f64::from(weight_decay)) as f32;
         let (new_1, new_2) = (1.0 - beta_1, 1.0 - beta_2);

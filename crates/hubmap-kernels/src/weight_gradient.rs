@@ -156,7 +156,14 @@ impl<const OUT: usize> WithSimd for Task<'_, OUT> {
             }
             for (out_tile, sums) in sums.chunks_exact_mut(n_floats).enumerate() {
                 for (phase, packed) in gradients.iter_mut().enumerate() {
-                    plan.pack_gradient::<OUT>(packed, self.product.gradient, self.group, *run, phase, out_tile);
+                    plan.pack_gradient::<OUT>(
+                        packed,
+                        self.product.gradient,
+                        self.group,
+                        *run,
+                        phase,
+                        out_tile,
+                    );
                 }
                 let mut rest = sums;
                 for (panel, tile) in panels.iter().zip(self.tiles) {

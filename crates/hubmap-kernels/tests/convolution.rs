@@ -81,12 +81,8 @@ fn check(shape: ConvShape, count: usize, height: usize, width: usize, finish: Fi
         .enumerate()
         .map(|(index, source)| {
             let scale = if source.upsampled { 2 } else { 1 };
-            let extent = Extent {
-                count,
-                height: height / scale,
-                width: width / scale,
-                channels: source.channels,
-            };
+            let extent =
+                Extent { count, height: height / scale, width: width / scale, channels: source.channels };
             (noise(extent.len(), 3 + index as u64), extent)
         })
         .collect();
@@ -111,7 +107,13 @@ fn check(shape: ConvShape, count: usize, height: usize, width: usize, finish: Fi
     }
 }
 
-fn shape(sources: Vec<Source>, out_channels: usize, kernel_px: usize, stride: usize, groups: usize) -> ConvShape {
+fn shape(
+    sources: Vec<Source>,
+    out_channels: usize,
+    kernel_px: usize,
+    stride: usize,
+    groups: usize,
+) -> ConvShape {
     ConvShape { sources, out_channels, kernel_px, stride, groups }
 }
 
@@ -163,8 +165,12 @@ fn not_a_number_is_not_hidden_by_relu() {
     let conv = Conv::new(shape, &[1.0; 8], &[0.0; 8]).unwrap();
     let extent = Extent { count: 1, height: 1, width: 1, channels: 1 };
     let mut output = [0.0; 8];
-    conv.run(&[Images::new(&[f32::NAN], extent).unwrap()], &mut output, Finish { accumulate: false, relu: true })
-        .unwrap();
+    conv.run(
+        &[Images::new(&[f32::NAN], extent).unwrap()],
+        &mut output,
+        Finish { accumulate: false, relu: true },
+    )
+    .unwrap();
     assert!(output.iter().all(|v| v.is_nan()));
 }
 
@@ -190,7 +196,10 @@ fn calls_that_do_not_fit_are_refused() {
     let images = Images::new(&data, extent).unwrap();
     assert!(matches!(Images::new(&data[1..], extent), Err(KernelError::Length { .. })));
     assert!(matches!(conv.run(&[], &mut [], Finish::default()), Err(KernelError::Sources { .. })));
-    assert!(matches!(conv.run(&[images], &mut [0.0; 11], Finish::default()), Err(KernelError::Length { .. })));
+    assert!(matches!(
+        conv.run(&[images], &mut [0.0; 11], Finish::default()),
+        Err(KernelError::Length { .. })
+    ));
     let other = Images::new(&data, Extent { channels: 4, width: 1, ..extent }).unwrap();
     assert!(matches!(conv.run(&[other], &mut [0.0; 12], Finish::default()), Err(KernelError::Source { .. })));
 }

@@ -135,12 +135,8 @@ impl WithSimd for Task<'_> {
         let conv = self.conv;
         for pass in &conv.passes {
             for (index, steps) in pass.blocks.iter().enumerate() {
-                let block = Block {
-                    pass,
-                    steps,
-                    is_first: index == 0,
-                    is_last: index + 1 == pass.blocks.len(),
-                };
+                let block =
+                    Block { pass, steps, is_first: index == 0, is_last: index + 1 == pass.blocks.len() };
                 for panel in &conv.panels {
                     // Sums that fit the registers: 16 of eight numbers, 32 of four.
                     match (panel.n_eights, S::F32_LANES) {
@@ -325,11 +321,8 @@ impl Task<'_> {
         let stride = if shape.sources[source].upsampled { 1 } else { shape.stride * self.grid.step };
         let (y, x) = (place.y * stride, place.x * stride);
         // The grid may be a rounded-up half of the source, so rows are counted image by image.
-        let first_row = if place.row == place.y {
-            0
-        } else {
-            (place.row - place.y) / self.grid.height * extent.height
-        };
+        let first_row =
+            if place.row == place.y { 0 } else { (place.row - place.y) / self.grid.height * extent.height };
         Centre { pixel: ((first_row + y) * extent.width + x) as isize, y: y as isize, x: x as isize }
     }
 

@@ -258,7 +258,13 @@ fn upsampled_products(kernel: usize) -> Vec<TapProduct> {
             if let Some(product) = products.iter_mut().find(same) {
                 product.taps.push(tap);
             } else {
-                products.push(TapProduct { gradient_phase: phase, input_phase: 0, rows, columns, taps: vec![tap] });
+                products.push(TapProduct {
+                    gradient_phase: phase,
+                    input_phase: 0,
+                    rows,
+                    columns,
+                    taps: vec![tap],
+                });
             }
         }
     }

@@ -13,7 +13,7 @@ pub(crate) const UNET: SegModelConfig = SegModelConfig {
     decoder: DecoderKind::Unet,
     attention: Attention::None,
 };
-const UNETPP: SegModelConfig = SegModelConfig {
+pub(crate) const UNETPP: SegModelConfig = SegModelConfig {
     encoder: EncoderKind::RegNetY002,
     decoder: DecoderKind::UnetPlusPlus,
     attention: Attention::ScSe,
@@ -32,12 +32,23 @@ fn from_tensor(tensor: Tensor<4>) -> Array4<f32> {
 }
 
 /// The network with the formula's weights, through a file.
-fn from_recipe(name: &str, config: SegModelConfig) -> SegModel {
+pub(crate) fn from_recipe(name: &str, config: SegModelConfig) -> SegModel {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("weights.safetensors");
     recipe::write(&path, &recipe::tensors(name));
     assert_eq!(guess_config(&path).unwrap(), config);
     load_weights(config.init(&Device::flex()), &config, &path).unwrap()
+}
+
+/// The largest difference, and the range of the expected values.
+pub(crate) fn largest_error(found: &Array4<f32>, expected: &Array4<f32>) -> (f32, f32) {
+    let range = expected.iter().fold(f32::MIN, |m, &v| m.max(v))
+        - expected.iter().fold(f32::MAX, |m, &v| m.min(v));
+    // Not `f32::max`, which would pass over a NaN.
+    let worst = (found - expected)
+        .iter()
+        .fold(0.0_f32, |m, v| if v.abs() > m || v.is_nan() { v.abs() } else { m });
+    (worst, range)
 }
 
 /// Logits for inputs a and b differ from PyTorch's by at most `1e-4` of the logits' range.
@@ -47,9 +58,7 @@ fn check_logits(name: &str, model: &SegModel) {
         let expected: Array4<f32> = npy(&format!("models/logits_{name}_{input}.npy"));
         let logits = from_tensor(model.forward(to_tensor(&x, &Device::flex())));
         assert_eq!(logits.dim(), expected.dim());
-        let range = expected.iter().fold(f32::MIN, |m, &v| m.max(v))
-            - expected.iter().fold(f32::MAX, |m, &v| m.min(v));
-        let worst = (&logits - &expected).iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+        let (worst, range) = largest_error(&logits, &expected);
         assert!(worst <= 1e-4 * range, "{name} {input}: off by {worst}, range {range}");
     }
 }

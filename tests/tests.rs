@@ -7,6 +7,9 @@ mod recipe;
 /// Networks against PyTorch and segmentation_models.pytorch.
 mod models;
 
+/// The inference forms against PyTorch and against the training form.
+mod inference;
+
 /// Losses, schedule, optimiser, averaging and training steps against PyTorch.
 mod train;
 

@@ -6,7 +6,7 @@ mod run;
 
 use aligned_vec::AVec;
 
-use crate::KernelError;
+use crate::{Images, KernelError};
 
 /// One of the tensors that a convolution reads, side by side along the channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct ConvShape {
     pub sources: Vec<Source>,
     /// Channels that it writes.
     pub out_channels: usize,
-    /// Height and width of the window: 1 or 3.
+    /// Height and width of the window: 1 or 3; 4, which starts one pixel before, with stride 2 of one plain source.
     pub kernel_px: usize,
     /// Step between windows: 1 or 2; 1 if a source is upsampled.
     pub stride: usize,
@@ -64,8 +64,8 @@ impl ConvShape {
             "every convolution reads at least one source of at least one channel"
         } else if self.out_channels == 0 || self.groups == 0 {
             "there must be output channels and groups"
-        } else if !matches!(self.kernel_px, 1 | 3) || !matches!(self.stride, 1 | 2) {
-            "kernels are 1x1 or 3x3, strides 1 or 2"
+        } else if !matches!((self.kernel_px, self.stride), (1 | 3, 1 | 2) | (4, 2)) {
+            "kernels are 1x1 or 3x3 with stride 1 or 2, or 4x4 with stride 2"
         } else if upsampled && self.stride != 1 {
             "only a convolution of stride 1 reads an upsampled source"
         } else if self.groups > 1 && (self.sources.len() > 1 || upsampled) {
@@ -171,8 +171,65 @@ impl Conv {
         &self.shape
     }
 
+    /// A copy whose inputs are multiplied by `gates`, one per input channel of all sources: the same as gating
+    /// the feature maps, which are usually larger than the weights.
+    ///
+    /// The weights go into `buffer`, which can be used again.
+    pub fn gated<'a>(&'a self, gates: &[f32], buffer: &'a mut Vec<f32>) -> Result<GatedConv<'a>, KernelError> {
+        let expected = self.shape.sources.iter().map(|s| s.channels).sum();
+        if gates.len() != expected {
+            return Err(KernelError::Gates { found: gates.len(), expected });
+        }
+        buffer.clear();
+        buffer.extend_from_slice(&self.weights);
+        let starts: Vec<usize> = self
+            .shape
+            .sources
+            .iter()
+            .scan(0, |next, source| Some(std::mem::replace(next, *next + source.channels)))
+            .collect();
+        let mut scaled = vec![false; self.depth()];
+        for step in self.passes.iter().flat_map(|pass| pass.blocks.iter().flatten()) {
+            // Passes share the steps of sources that are not upsampled.
+            if std::mem::replace(&mut scaled[step.depth], true) {
+                continue;
+            }
+            for panel in &self.panels {
+                let own = self.shape.sources[step.source].channels / self.shape.groups;
+                let first = starts[step.source] + panel.group * own + step.channel;
+                let start = panel.weights_start + step.depth * panel.width();
+                let rows = buffer[start..][..step.len() * panel.width()].chunks_exact_mut(panel.width());
+                for (row, gate) in rows.zip(gates[first..][..step.n_channels].iter().cycle()) {
+                    for weight in row {
+                        *weight *= gate;
+                    }
+                }
+            }
+        }
+        Ok(GatedConv { conv: self, weights: buffer })
+    }
+
+    /// Inputs of one panel.
+    fn depth(&self) -> usize {
+        self.panels.first().map_or(0, |panel| self.panels.get(1).map_or(self.weights.len(), |p| p.weights_start) / panel.width())
+    }
+
     /// Bytes of its weights.
     pub fn weight_bytes(&self) -> usize {
         size_of_val(self.weights.as_slice()) + size_of_val(self.bias.as_slice())
+    }
+}
+
+/// A convolution whose input channels are multiplied by gates.
+#[derive(Debug)]
+pub struct GatedConv<'a> {
+    conv: &'a Conv,
+    weights: &'a [f32],
+}
+
+impl GatedConv<'_> {
+    /// As [`Conv::run`].
+    pub fn run(&self, sources: &[Images<'_>], output: &mut [f32], finish: Finish) -> Result<(), KernelError> {
+        self.conv.run_with(self.weights, sources, output, finish)
     }
 }

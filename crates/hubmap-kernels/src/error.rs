@@ -26,6 +26,14 @@ pub enum KernelError {
         /// Biases that the shape has.
         expected_bias: usize,
     },
+    /// Gates for another number of channels.
+    #[error("{found} gates given for {expected} input channels")]
+    Gates {
+        /// Gates given.
+        found: usize,
+        /// Input channels.
+        expected: usize,
+    },
     /// A slice that is too long or too short.
     #[error("{found} numbers do not make feature maps of {extent} (images x rows x columns x channels)")]
     Length {

@@ -3,6 +3,7 @@
 pub mod channel_gate;
 mod conv;
 mod error;
+mod gate;
 mod images;
 mod microkernel;
 pub mod normalization;
@@ -10,8 +11,11 @@ pub mod parameter_update;
 mod rows;
 pub mod upsampling;
 mod weight_gradient;
+mod thin;
 
-pub use conv::{Conv, ConvShape, Finish, Source};
+pub use conv::{Conv, ConvShape, Finish, GatedConv, Source};
 pub use error::KernelError;
+pub use gate::{apply_gates, channel_means, concatenate};
 pub use images::{Extent, Images};
+pub use thin::ThinConv;
 pub use weight_gradient::weight_gradient;

@@ -7,7 +7,9 @@ mod unetplusplus;
 pub use scse::ScSe;
 pub use unet::{Unet, UnetDecoderBlock};
 pub use unetplusplus::UnetPlusPlus;
-pub(crate) use unetplusplus::block_name as unetplusplus_block_name;
+pub(crate) use unetplusplus::{
+    N_SKIPS, block_name as unetplusplus_block_name, position as unetplusplus_position,
+};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};

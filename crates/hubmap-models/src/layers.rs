@@ -10,7 +10,7 @@ use crate::channels_last::{Affine, BatchMoments, Ending, Input, Maps, convolve};
 /// Weight of the newest batch in the running statistics (PyTorch's default).
 const MOMENTUM: f64 = 0.1;
 /// Added to the variance (PyTorch's default).
-const EPSILON: f64 = 1e-5;
+pub(crate) const EPSILON: f64 = 1e-5;
 
 /// Batch normalisation over `[n, c, h, w]` that keeps its running variance as PyTorch does.
 ///
@@ -113,6 +113,10 @@ impl ConvNorm {
     /// Convolves maps side by side along the channels, normalises and ends.
     pub(crate) fn apply(&self, inputs: &[Input], ending: Ending) -> Maps {
         let maps = convolve(inputs, &self.conv);
+        // Only the inference form has a bias: the normalisation folded in.
+        if self.conv.bias.is_some() {
+            return maps.end(ending);
+        }
         let training = maps.is_autodiff();
         self.bn.normalise(maps, training, ending)
     }

@@ -87,6 +87,11 @@ impl SegModel {
         convolve(&[Input::plain(self.decoder.apply(features))], &self.head).into_channels_first()
     }
 
+    /// The device that the weights are on.
+    pub fn device(&self) -> Device {
+        self.head.weight.device()
+    }
+
     /// Whether [`SegModel::forward`] takes an image of this height and width.
     pub fn check_input(height: usize, width: usize) -> Result<(), InputSizeError> {
         let good = |px: usize| px.next_multiple_of(SIZE_MULTIPLE).max(SIZE_MULTIPLE);

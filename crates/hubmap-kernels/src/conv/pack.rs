@@ -1,6 +1,7 @@
 //! From weights as frameworks store them to the order in which the inner loop reads them.
 
 use aligned_vec::AVec;
+use rayon::prelude::*;
 
 use super::{Conv, ConvShape, Panel, Pass, Step};
 use crate::KernelError;
@@ -43,11 +44,19 @@ impl Conv {
         for panel in &panels {
             packed_bias[panel.bias_start..][..panel.n_channels]
                 .copy_from_slice(&bias[panel.channel..][..panel.n_channels]);
-            let into = &mut packed[panel.weights_start..][..panel.width() * depth];
-            for step in steps_of_passes.iter().flat_map(|(_, steps)| steps) {
-                fill(&shape, weights, panel, step, into);
-            }
         }
+        let mut rest = packed.as_mut_slice();
+        let mut parts = Vec::with_capacity(panels.len());
+        for panel in &panels {
+            let (part, others) = std::mem::take(&mut rest).split_at_mut(panel.width() * depth);
+            parts.push((panel, part));
+            rest = others;
+        }
+        parts.into_par_iter().for_each(|(panel, part)| {
+            for step in steps_of_passes.iter().flat_map(|(_, steps)| steps) {
+                fill(&shape, weights, panel, step, part);
+            }
+        });
         let passes = steps_of_passes
             .into_iter()
             .map(|((first_row, first_column), steps)| Pass {
@@ -144,7 +153,7 @@ type Axis = Vec<(isize, Vec<usize>)>;
 
 /// The axis over a source at the output's resolution.
 fn plain_axis(kernel_px: usize, first: usize) -> Axis {
-    let half = (kernel_px / 2) as isize;
+    let half = ((kernel_px - 1) / 2) as isize;
     (0..kernel_px).map(|k| (first as isize + k as isize - half, vec![k])).collect()
 }
 
@@ -191,12 +200,15 @@ fn panels(shape: &ConvShape, depth: usize) -> Vec<Panel> {
 /// Writes one step's weights into a panel's, `[depth, width]`.
 fn fill(shape: &ConvShape, weights: &[f32], panel: &Panel, step: &WeightedStep, into: &mut [f32]) {
     let (kernel, n_in) = (shape.kernel_px, shape.group_in_channels());
-    let mut rows = into[step.step.depth * panel.width()..].chunks_exact_mut(panel.width());
-    for positions in &step.positions {
-        for (channel, row) in (step.first_channel..).zip(rows.by_ref().take(step.step.n_channels)) {
-            for (out, value) in (panel.channel..).zip(&mut row[..panel.n_channels]) {
-                let window = &weights[(out * n_in + channel) * kernel * kernel..][..kernel * kernel];
-                *value = positions.iter().map(|&(r, c)| window[r * kernel + c]).sum();
+    let width = panel.width();
+    let into = &mut into[step.step.depth * width..][..step.step.len() * width];
+    // Channel by channel, because the positions of one channel are neighbours in `weights`.
+    for (index, channel) in (step.first_channel..).take(step.step.n_channels).enumerate() {
+        for (column, out) in (panel.channel..).take(panel.n_channels).enumerate() {
+            let window = &weights[(out * n_in + channel) * kernel * kernel..][..kernel * kernel];
+            let rows = into[index * width..].chunks_mut(step.step.n_channels * width);
+            for (row, positions) in rows.zip(&step.positions) {
+                row[column] = positions.iter().map(|&(r, c)| window[r * kernel + c]).sum();
             }
         }
     }

@@ -259,8 +259,9 @@ impl Task<'_> {
                 data = self.sources[current].data();
                 extent = self.sources[current].extent();
                 centres = places.map(|place| self.centre(place, current, extent));
-                // No window reaches further than one pixel beyond the output pixels of the grid's step.
-                let reach = self.grid.step as isize;
+                // No window reaches further than one pixel beyond the output pixels of the grid's step, but that of
+                // 4x4, which reaches two.
+                let reach = (self.conv.shape.kernel_px / 2).max(self.grid.step) as isize;
                 interior = centres.iter().all(|c| {
                     (c.y >= 1)
                         & (c.y + reach < extent.height as isize)

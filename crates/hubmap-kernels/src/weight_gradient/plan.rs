@@ -60,7 +60,7 @@ impl Plan {
     /// The plan for source `index` of a convolution.
     pub(super) fn new(shape: &ConvShape, index: usize, mut input: Extent) -> Self {
         let kernel = shape.kernel_px;
-        let padding = kernel / 2;
+        let padding = (kernel - 1) / 2;
         let upsampled = shape.sources[index].upsampled;
         let stride = if upsampled { 1 } else { shape.stride };
         let (products, reach) = if upsampled {
@@ -247,7 +247,7 @@ fn plain_products(kernel: usize, stride: usize) -> Vec<TapProduct> {
 /// Of the positions in the kernel, those that an output pixel of a phase sees on the same pixel of the source
 /// come together.
 fn upsampled_products(kernel: usize) -> Vec<TapProduct> {
-    let padding = kernel / 2;
+    let padding = (kernel - 1) / 2;
     let mut products: Vec<TapProduct> = Vec::new();
     for phase in 0..4 {
         for tap in 0..kernel * kernel {

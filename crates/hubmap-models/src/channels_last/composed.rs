@@ -37,7 +37,7 @@ pub(super) fn batch_norm(
     ending: Ending,
 ) -> (Maps, BatchMoments) {
     let normalised = batch_norm_train(maps.into_channels_first(), weight, bias, epsilon);
-    let maps = end(Maps::from_channels_first(normalised.output), ending);
+    let maps = Maps::from_channels_first(normalised.output).end(ending);
     (maps, BatchMoments { mean: normalised.mean, variance: normalised.variance })
 }
 
@@ -46,13 +46,16 @@ pub(super) fn scale_and_shift(maps: Maps, affine: Affine, ending: Ending) -> Map
         let [channels] = t.dims();
         t.reshape([1, 1, 1, channels])
     });
-    end(Maps(maps.0.mul(scale).add(shift)), ending)
+    Maps(maps.0.mul(scale).add(shift)).end(ending)
 }
 
-fn end(maps: Maps, ending: Ending) -> Maps {
-    let maps = match ending.residual {
-        Some(residual) => maps.add(residual),
-        None => maps,
-    };
-    if ending.relu { Maps(relu(maps.0)) } else { maps }
+impl Maps {
+    /// Adds the residual and clamps.
+    pub(crate) fn end(self, ending: Ending) -> Self {
+        let maps = match ending.residual {
+            Some(residual) => self.add(residual),
+            None => self,
+        };
+        if ending.relu { Self(relu(maps.0)) } else { maps }
+    }
 }

@@ -113,9 +113,6 @@ impl ConvCall {
                 let small = Extent { channels: source.channels, ..out.extent() };
                 values = upsampling::spread2(Images::new(&values, small)?, source);
             }
-            if self.shape.sources[index].upsampled {
-                values = upsampling::sum2x2(&values, source.width, source.channels);
-            }
             Ok(tensor(values, dims(source)))
         };
         fits(compute())

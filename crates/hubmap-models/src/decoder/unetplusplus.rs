@@ -10,7 +10,7 @@ use crate::channels_last::Maps;
 use crate::config::Attention;
 
 /// Skips that exist between encoder and decoder: strides 16, 8, 4 and 2.
-const N_SKIPS: usize = 4;
+pub(crate) const N_SKIPS: usize = 4;
 
 /// UNet++ decoder: a triangle of blocks `x_{depth}_{layer}`, `depth <= layer < 4`, and the last block `x_0_4`.
 #[derive(Module, Debug)]
@@ -20,7 +20,7 @@ pub struct UnetPlusPlus {
 }
 
 /// Position of block `x_{depth}_{layer}` in [`UnetPlusPlus::blocks`].
-const fn position(depth: usize, layer: usize) -> usize {
+pub(crate) const fn position(depth: usize, layer: usize) -> usize {
     layer * (layer + 1) / 2 + depth
 }
 

@@ -122,6 +122,13 @@ pub struct RegNet {
 }
 
 impl RegNet {
+    /// Channels of the features at strides 1, 2, 4, 8, 16 and 32.
+    pub fn feature_channels(&self) -> [usize; 6] {
+        let stage = |stage: &RegNetStage| stage.blocks.last().map_or(0, |b| b.conv3.conv.weight.dims()[0]);
+        let stem = self.stem.conv.weight.dims();
+        [stem[1], stem[0], stage(&self.s1), stage(&self.s2), stage(&self.s3), stage(&self.s4)]
+    }
+
     /// `[n, 3, h, w]` to features at strides 1 (the input), 2, 4, 8, 16, 32.
     pub fn forward(&self, x: Tensor<4>) -> [Tensor<4>; 6] {
         self.features(Maps::from_channels_first(x)).map(Maps::into_channels_first)

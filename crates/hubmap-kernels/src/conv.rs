@@ -17,17 +17,25 @@ pub struct Source {
     /// such a source touches only 2×2 different pixels, so weights that meet the same pixel are added up
     /// beforehand and 4 products are left of 9.
     pub upsampled: bool,
+    /// Whether in an upsampled source the pixel stands at the first of its 2×2 pixels only, and zeros at the
+    /// others: what the gradient of a convolution of stride 2 reads.
+    pub zeros_between: bool,
 }
 
 impl Source {
     /// A source at the convolution's own resolution.
     pub const fn plain(channels: usize) -> Self {
-        Self { channels, upsampled: false }
+        Self { channels, upsampled: false, zeros_between: false }
     }
 
     /// A source at half the resolution.
     pub const fn upsampled(channels: usize) -> Self {
-        Self { channels, upsampled: true }
+        Self { channels, upsampled: true, zeros_between: false }
+    }
+
+    /// A source at half the resolution with zeros between its pixels.
+    pub const fn spread(channels: usize) -> Self {
+        Self { channels, upsampled: true, zeros_between: true }
     }
 }
 
@@ -68,8 +76,8 @@ impl ConvShape {
             "kernels are 1x1 or 3x3 with stride 1 or 2, or 4x4 with stride 2"
         } else if upsampled && self.stride != 1 {
             "only a convolution of stride 1 reads an upsampled source"
-        } else if self.groups > 1 && (self.sources.len() > 1 || upsampled) {
-            "a grouped convolution reads one source that is not upsampled"
+        } else if self.groups > 1 && (self.sources.len() > 1 || self.sources.iter().any(|s| s.upsampled && !s.zeros_between)) {
+            "a grouped convolution reads one source that is not upsampled by repetition"
         } else if !self.sources[0].channels.is_multiple_of(self.groups)
             || !self.out_channels.is_multiple_of(self.groups)
         {

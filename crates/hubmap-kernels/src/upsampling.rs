@@ -1,4 +1,4 @@
-//! Upsampling by two: nearest, and with zeros between.
+//! Nearest upsampling by two.
 
 use rayon::prelude::*;
 
@@ -41,21 +41,10 @@ pub fn sum2x2(values: &[f32], width: usize, channels: usize) -> Vec<f32> {
     out
 }
 
-/// Puts pixels at every second row and column of maps of size `to`, and zeros between: what the gradient of a
-/// convolution of stride 2 looks like at the resolution of its input.
-pub fn spread2(from: Images<'_>, to: Extent) -> Vec<f32> {
+/// The first rows and columns of maps: those of size `to`.
+pub fn crop(from: Images<'_>, to: Extent) -> Vec<f32> {
     let extent = from.extent();
-    let mut out = vec![0.0; to.len()];
-    let row = to.width * to.channels;
-    out.par_chunks_mut(row).enumerate().for_each(|(at, out)| {
-        let (image, y) = (at / to.height, at % to.height);
-        if y % 2 == 0 && y / 2 < extent.height {
-            let start = (image * extent.height + y / 2) * extent.width * extent.channels;
-            let pixels = &from.data()[start..start + extent.width * extent.channels];
-            for (out, pixel) in out.chunks_mut(2 * to.channels).zip(pixels.chunks_exact(extent.channels)) {
-                out[..extent.channels].copy_from_slice(pixel);
-            }
-        }
-    });
-    out
+    let (long, short) = (extent.width * extent.channels, to.width * to.channels);
+    let rows = from.data().chunks_exact(long * extent.height.max(1));
+    rows.flat_map(|image| image.chunks_exact(long).take(to.height).flat_map(|row| row[..short].iter().copied())).collect()
 }

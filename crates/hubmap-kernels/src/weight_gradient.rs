@@ -10,13 +10,9 @@ mod plan;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use self::plan::{Plan, Run, Tile};
+use self::plan::{Plan, Run, TapProduct, Tile};
 use crate::{ConvShape, Images, KernelError};
 
-/// Output channels of a tile.
-const TILE_OUT: usize = 4;
-/// Vectors of input channels of a tile; with `TILE_OUT` as many sums as registers allow.
-const TILE_VECTORS: usize = 3;
 /// Tiles of input channels that share one packing of the output gradient.
 const TILES_PER_TASK: usize = 4;
 /// Wanted number of tasks; fixed, so that sums do not depend on the number of threads.
@@ -33,6 +29,9 @@ pub fn weight_gradient(
     sources: &[Images<'_>],
     out_gradient: Images<'_>,
 ) -> Result<Vec<f32>, KernelError> {
+    if shape.sources.iter().any(|s| s.zeros_between) {
+        return Err(KernelError::Shape { problem: "there are no weight gradients over a source with zeros between" });
+    }
     let out = shape.output_extent(sources)?;
     if out_gradient.extent() != out {
         return Err(KernelError::Length { found: out_gradient.data().len(), extent: out });
@@ -44,11 +43,7 @@ pub fn weight_gradient(
         let plan = Plan::new(shape, index, source.extent());
         let product = Product { plan: &plan, input: source.data(), gradient: out_gradient.data() };
         let weights = &mut weights[first_channel * shape.kernel_px * shape.kernel_px..];
-        if shape.out_channels == shape.groups {
-            product.add::<1>(weights, row_len);
-        } else {
-            product.add::<TILE_OUT>(weights, row_len);
-        }
+        Arch::new().dispatch(Add { product, weights, row_len });
         first_channel += plan.group_in_channels();
     }
     Ok(weights)
@@ -63,15 +58,12 @@ struct Product<'a> {
 }
 
 impl Product<'_> {
-    /// Adds this source's part, with `OUT` output channels per tile, to weights in rows of `row_len`.
-    fn add<const OUT: usize>(&self, weights: &mut [f32], row_len: usize) {
-        Arch::new().dispatch(Add::<OUT> { product: *self, weights, row_len });
-    }
-
-    fn compute<S: Simd, const OUT: usize>(&self, weights: &mut [f32], row_len: usize) {
+    /// Adds this source's part to weights in rows of `row_len`, with `OUT` output channels and `VECTORS` vectors of
+    /// input channels per tile.
+    fn compute<S: Simd, const OUT: usize, const VECTORS: usize>(&self, weights: &mut [f32], row_len: usize) {
         let plan = self.plan;
         let runs = plan.runs();
-        let tiles = plan.tiles(S::F32_LANES, TILE_VECTORS);
+        let tiles = plan.tiles(S::F32_LANES, VECTORS);
         let bundles: Vec<&[Tile]> = tiles.chunks(TILES_PER_TASK).collect();
         let wanted = N_TASKS.div_ceil(bundles.len() * plan.groups).min(runs.len().div_ceil(MIN_RUNS)).max(1);
         let chunks: Vec<&[Run]> = runs.chunks(runs.len().div_ceil(wanted).max(1)).collect();
@@ -83,7 +75,7 @@ impl Product<'_> {
             .par_iter()
             .map(|&(group, bundle, chunk)| {
                 let (tiles, runs) = (bundles[bundle], chunks[chunk]);
-                Arch::new().dispatch(Task::<OUT> { product: self, group, tiles, runs })
+                Arch::new().dispatch(Task::<OUT, VECTORS> { product: self, group, tiles, runs })
             })
             .collect();
         // Adds the chunks' sums in the order of the weights.
@@ -97,16 +89,10 @@ impl Product<'_> {
                     let mut at = out / OUT * n_floats;
                     for tile in *tiles {
                         let width = tile.n_vectors * S::F32_LANES;
-                        for product in plan.products() {
-                            let row = &sums[at + out % OUT * width..][..tile.n_channels];
-                            for &tap in &product.taps {
-                                let into = weights[tile.channel * n_taps + tap..].iter_mut().step_by(n_taps);
-                                for (weight, sum) in into.zip(row) {
-                                    *weight += sum;
-                                }
-                            }
-                            at += OUT * width;
-                        }
+                        let row = &sums[at + out % OUT * width..];
+                        let windows = &mut weights[tile.channel * n_taps..][..tile.n_channels * n_taps];
+                        add_rows(plan.products(), row, OUT * width, windows, n_taps);
+                        at += plan.products().len() * OUT * width;
                     }
                 }
             }
@@ -114,30 +100,57 @@ impl Product<'_> {
     }
 }
 
-struct Add<'a, const OUT: usize> {
+/// Adds the sums of one output channel to its windows `[channel, tap]`; those of a product are `pitch` after those
+/// of the one before.
+fn add_rows(products: &[TapProduct], sums: &[f32], pitch: usize, windows: &mut [f32], n_taps: usize) {
+    if n_taps == 1 && products.len() == 1 {
+        for (weight, sum) in windows.iter_mut().zip(sums) {
+            *weight += sum;
+        }
+        return;
+    }
+    for (channel, window) in windows.chunks_exact_mut(n_taps).enumerate() {
+        for (product, sum) in products.iter().zip(sums[channel..].iter().step_by(pitch)) {
+            for &tap in &product.taps {
+                window[tap] += sum;
+            }
+        }
+    }
+}
+
+struct Add<'a> {
     product: Product<'a>,
     weights: &'a mut [f32],
     row_len: usize,
 }
 
-impl<const OUT: usize> WithSimd for Add<'_, OUT> {
+impl WithSimd for Add<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
-        self.product.compute::<S, OUT>(self.weights, self.row_len);
+        let Self { product, weights, row_len } = self;
+        let n_out = product.plan.group_out_channels();
+        let n_vectors = product.plan.group_in_channels().div_ceil(S::F32_LANES);
+        // 8 to 12 sums: with fewer the processor waits, with more the compiler runs out of registers.
+        match (n_out, n_vectors) {
+            (1, _) => product.compute::<S, 1, 2>(weights, row_len),
+            (out, vectors) if out % 3 == 0 && vectors % 6 == 3 => product.compute::<S, 3, 3>(weights, row_len),
+            (out, _) if out % 6 == 0 => product.compute::<S, 6, 2>(weights, row_len),
+            _ => product.compute::<S, 4, 2>(weights, row_len),
+        }
     }
 }
 
 /// Tiles of input channels against all output channels of a group, over some runs.
-struct Task<'a, const OUT: usize> {
+struct Task<'a, const OUT: usize, const VECTORS: usize> {
     product: &'a Product<'a>,
     group: usize,
     tiles: &'a [Tile],
     runs: &'a [Run],
 }
 
-impl<const OUT: usize> WithSimd for Task<'_, OUT> {
+impl<const OUT: usize, const VECTORS: usize> WithSimd for Task<'_, OUT, VECTORS> {
     type Output = Vec<f32>;
 
     /// Sums `[tile of output channels, tile of input channels, product, OUT, width of the tile]`.
@@ -173,10 +186,12 @@ impl<const OUT: usize> WithSimd for Task<'_, OUT> {
                         rest = others;
                         let gradient = &gradients[product.gradient_phase];
                         let panel = &panel[plan.start(product, *run) * width..];
-                        match tile.n_vectors {
-                            1 => accumulate::<S, OUT, 1>(simd, sums, gradient, panel),
-                            2 => accumulate::<S, OUT, 2>(simd, sums, gradient, panel),
-                            _ => accumulate::<S, OUT, TILE_VECTORS>(simd, sums, gradient, panel),
+                        if tile.n_vectors == VECTORS {
+                            accumulate::<S, OUT, VECTORS>(simd, sums, gradient, panel);
+                        } else if tile.n_vectors == 2 {
+                            accumulate::<S, OUT, 2>(simd, sums, gradient, panel);
+                        } else {
+                            accumulate::<S, OUT, 1>(simd, sums, gradient, panel);
                         }
                     }
                 }

@@ -196,7 +196,7 @@ pub(crate) fn convolve(inputs: &[Input], conv: &Conv2d) -> Maps {
     let sources = || {
         let sources = inputs.iter().map(|input| {
             let [_, _, _, channels] = input.maps.0.dims();
-            Source { channels, upsampled: input.upsampled }
+            if input.upsampled { Source::upsampled(channels) } else { Source::plain(channels) }
         });
         sources.collect()
     };

@@ -2,60 +2,81 @@
 
 use rayon::prelude::*;
 
-use super::{ConvShape, Source};
+use super::pack::Taps;
+use super::{Conv, ConvShape, Source};
+use crate::KernelError;
 
 impl ConvShape {
-    /// The convolution from the output's gradient to the gradient of source `index`.
+    /// The convolution from the output's gradient to the gradient of source `index`; of an odd size, a row or
+    /// column too many comes out of a convolution of stride 2.
     ///
-    /// Where this convolution has a stride, it reads the gradient with zeros between its pixels
-    /// ([`spread2`](crate::upsampling::spread2)). Of an upsampled source, its stride of 2 leads to the source's own
-    /// resolution with 16 products per pixel instead of 36.
+    /// Of an upsampled source, its stride of 2 leads to the source's own resolution with 16 products per pixel
+    /// instead of 36.
     pub fn backward(&self, index: usize) -> Self {
         let upsampled = self.sources[index].upsampled;
+        let source = if self.stride == 1 { Source::plain } else { Source::spread };
         Self {
-            sources: vec![Source::plain(self.out_channels)],
+            sources: vec![source(self.out_channels)],
             out_channels: self.sources[index].channels,
             kernel_px: if upsampled { 4 } else { self.kernel_px },
             stride: if upsampled { 2 } else { 1 },
             groups: self.groups,
         }
     }
+}
 
-    /// The weights of [`ConvShape::backward`] from this convolution's: turned by half a turn, with the two axes
-    /// of channels exchanged.
-    ///
-    /// # Panics
-    /// If there are not as many weights as this shape has.
-    pub fn backward_weights(&self, index: usize, weights: &[f32]) -> Vec<f32> {
-        assert_eq!(weights.len(), self.n_weights());
-        let (kernel, n_in) = (self.kernel_px, self.group_in_channels());
-        let back = self.backward(index).kernel_px;
-        let (n_taps, n_back) = (kernel * kernel, back * back);
-        let out_group = self.out_channels / self.groups;
-        let in_group = self.sources[index].channels / self.groups;
-        let first: usize = self.sources[..index].iter().map(|s| s.channels / self.groups).sum();
-        // For every position of the window backward, the positions of this one that lead there.
-        let axis: Vec<Vec<usize>> = (0..back)
-            .map(|at| if self.sources[index].upsampled { upsampled_taps(kernel, at) } else { vec![kernel - 1 - at] })
-            .collect();
-        let taps: Vec<Vec<usize>> = (0..n_back)
-            .map(|at| {
-                let (rows, columns) = (&axis[at / back], &axis[at % back]);
-                rows.iter().flat_map(|y| columns.iter().map(move |x| y * kernel + x)).collect()
-            })
-            .collect();
-        let mut turned = vec![0.0; self.sources[index].channels * out_group * n_back];
-        turned.par_chunks_mut(out_group * n_back).enumerate().for_each(|(channel, turned)| {
-            let (group, channel) = (channel / in_group, channel % in_group);
-            for (out, turned) in turned.chunks_exact_mut(n_back).enumerate() {
-                let start = ((group * out_group + out) * n_in + first + channel) * n_taps;
-                let window = &weights[start..start + n_taps];
-                for (to, taps) in turned.iter_mut().zip(&taps) {
-                    *to = taps.iter().map(|&tap| window[tap]).sum();
+impl Conv {
+    /// The convolution [`ConvShape::backward`] of a convolution with these weights,
+    /// `[out_channels, group_in_channels, kernel_px, kernel_px]`.
+    pub fn backward(shape: &ConvShape, index: usize, weights: &[f32]) -> Result<Self, KernelError> {
+        shape.check()?;
+        if weights.len() != shape.n_weights() {
+            let (expected_weights, expected_bias) = (shape.n_weights(), 0);
+            let n_weights = weights.len();
+            return Err(KernelError::Weights { n_weights, n_bias: 0, expected_weights, expected_bias });
+        }
+        let back = shape.backward(index);
+        back.check()?;
+        let taps = Taps::backward(shape, index, back.kernel_px, weights);
+        let bias = vec![0.0; back.out_channels];
+        Ok(Self::lay_out(back, &taps, &bias))
+    }
+}
+
+impl Taps {
+    /// The weights of source `index` with the two axes of channels exchanged.
+    fn backward(shape: &ConvShape, index: usize, back_px: usize, weights: &[f32]) -> Self {
+        let (kernel, n_all) = (shape.kernel_px, shape.group_in_channels());
+        let n_taps = kernel * kernel;
+        let n_in = shape.out_channels / shape.groups;
+        let n_out = shape.sources[index].channels;
+        let own = n_out / shape.groups;
+        let first: usize = shape.sources[..index].iter().map(|s| s.channels / shape.groups).sum();
+        let mut values = vec![0.0; n_taps * n_in * n_out];
+        let mut planes: Vec<_> = values.chunks_mut(n_in * n_out).map(|tap| tap.chunks_mut(n_out)).collect();
+        let rows: Vec<Vec<&mut [f32]>> =
+            (0..n_in).map(|_| planes.iter_mut().filter_map(Iterator::next).collect()).collect();
+        rows.into_par_iter().enumerate().for_each(|(out, mut planes)| {
+            for group in 0..shape.groups {
+                let windows = &weights[((group * n_in + out) * n_all + first) * n_taps..][..own * n_taps];
+                for (channel, window) in windows.chunks_exact(n_taps).enumerate() {
+                    for (plane, weight) in planes.iter_mut().zip(window) {
+                        plane[group * own + channel] = *weight;
+                    }
                 }
             }
         });
-        turned
+        // For every position of the window backward, the positions of this one that lead there.
+        let axis: Vec<Vec<usize>> = (0..back_px)
+            .map(|at| if shape.sources[index].upsampled { upsampled_taps(kernel, at) } else { vec![kernel - 1 - at] })
+            .collect();
+        let of_positions = (0..back_px * back_px)
+            .map(|at| {
+                let (rows, columns) = (&axis[at / back_px], &axis[at % back_px]);
+                rows.iter().flat_map(|y| columns.iter().map(move |x| y * kernel + x)).collect()
+            })
+            .collect();
+        Self { values, n_in, n_out, of_positions }
     }
 }
 

@@ -134,15 +134,14 @@ impl Plan {
             .collect()
     }
 
-    /// A group's input channels in tiles of `most` vectors; a last single vector is avoided where two tiles of two
-    /// do.
+    /// A group's input channels in tiles of up to `most` vectors.
     pub(super) fn tiles(&self, lanes: usize, most: usize) -> Vec<Tile> {
         let n_channels = self.group_in_channels();
         let mut vectors = n_channels.div_ceil(lanes);
         let mut tiles = Vec::new();
         let mut channel = 0;
         while vectors > 0 {
-            let n_vectors = if vectors == most + 1 { most - 1 } else { vectors.min(most) };
+            let n_vectors = vectors.min(most);
             let width = (n_vectors * lanes).min(n_channels - channel);
             tiles.push(Tile { channel, n_channels: width, n_vectors });
             channel += width;
@@ -185,9 +184,9 @@ impl Plan {
             let skipped = self.padding.saturating_sub(phase_x).div_ceil(self.stride);
             let x = (skipped * self.stride + phase_x).saturating_sub(self.padding);
             let Some(seen) = pixels.get(x * channels..) else { continue };
-            let columns = seen.chunks_exact(channels).step_by(self.stride);
-            for (into, pixel) in packed.chunks_exact_mut(width).skip(skipped).zip(columns) {
-                into[..tile.n_channels].copy_from_slice(&pixel[channel..channel + tile.n_channels]);
+            let into = packed.chunks_exact_mut(width).skip(skipped);
+            for (into, pixel) in into.zip(seen.chunks(self.stride * channels)) {
+                copy(&mut into[..tile.n_channels], &pixel[channel..channel + tile.n_channels]);
             }
         }
     }
@@ -215,15 +214,27 @@ impl Plan {
             let out_width = self.width * step * channels;
             let pixels = &gradient[y * out_width..(y + 1) * out_width];
             let (packed, _) = packed.as_chunks_mut::<OUT>();
-            let pixels = pixels.chunks_exact(channels).skip(phase_x).step_by(step);
-            for (into, pixel) in packed.iter_mut().zip(pixels) {
-                if n == OUT {
-                    into.copy_from_slice(&pixel[channel..channel + OUT]);
-                } else {
-                    into[..n].copy_from_slice(&pixel[channel..channel + n]);
+            let channel = phase_x * channels + channel;
+            for (into, pixel) in packed.iter_mut().zip(pixels.chunks_exact(step * channels)) {
+                match pixel[channel..channel + n].first_chunk::<OUT>() {
+                    Some(all) => *into = *all,
+                    None => into[..n].copy_from_slice(&pixel[channel..channel + n]),
                 }
             }
         }
+    }
+}
+
+/// Copies a few numbers: by vectors, because a call takes longer than that.
+#[inline(always)]
+fn copy(to: &mut [f32], from: &[f32]) {
+    let (eights, rest) = to.as_chunks_mut::<8>();
+    let (from_eights, from_rest) = from.as_chunks::<8>();
+    for (to, from) in eights.iter_mut().zip(from_eights) {
+        *to = *from;
+    }
+    for (to, from) in rest.iter_mut().zip(from_rest) {
+        *to = *from;
     }
 }
 

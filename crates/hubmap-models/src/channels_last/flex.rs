@@ -96,22 +96,13 @@ impl ConvCall {
         gradient: &FlexTensor,
     ) -> FlexTensor {
         let compute = || {
-            let back = self.shape.backward(index);
-            let weights = self.shape.backward_weights(index, weight.storage());
-            let conv = Conv::new(back, &weights, &vec![0.0; source.channels])?;
-            let mut out = images(gradient)?;
-            let spread;
-            let at_source = self.shape.stride > 1 && self.shape.kernel_px == 1;
-            if self.shape.stride > 1 && !at_source {
-                let extent = Extent { channels: out.extent().channels, ..source };
-                spread = upsampling::spread2(out, extent);
-                out = Images::new(&spread, extent)?;
-            }
-            let mut values = vec![0.0; conv.output_extent(&[out])?.len()];
-            conv.run(&[out], &mut values, Finish::default())?;
-            if at_source {
-                let small = Extent { channels: source.channels, ..out.extent() };
-                values = upsampling::spread2(Images::new(&values, small)?, source);
+            let conv = Conv::backward(&self.shape, index, weight.storage())?;
+            let gradient = images(gradient)?;
+            let out = conv.output_extent(&[gradient])?;
+            let mut values = vec![0.0; out.len()];
+            conv.run(&[gradient], &mut values, Finish::default())?;
+            if out != source {
+                values = upsampling::crop(Images::new(&values, out)?, source);
             }
             Ok(tensor(values, dims(source)))
         };

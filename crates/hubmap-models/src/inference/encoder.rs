@@ -34,18 +34,16 @@ impl CpuRegNet {
         image: Images<'_>,
         buffers: &mut Buffers,
     ) -> Result<Vec<Features>, KernelError> {
-        let mut features = vec![run(&self.stem, image, RELU, buffers)?];
+        let stem = run(&self.stem, image, RELU, buffers)?;
+        let mut features = vec![stem];
         for stage in &self.stages {
-            let mut x = None;
-            for block in stage {
-                let y = match (x, features.last()) {
-                    (Some(x), _) => block.forward_in_place(x, buffers)?,
-                    (None, Some(before)) => block.forward_from(before, buffers)?,
-                    (None, None) => continue,
-                };
-                x = Some(y);
+            if let (Some((first, rest)), Some(before)) = (stage.split_first(), features.last()) {
+                let mut x = first.forward_from(before, buffers)?;
+                for block in rest {
+                    x = block.forward_in_place(x, buffers)?;
+                }
+                features.push(x);
             }
-            features.extend(x);
         }
         Ok(features)
     }
@@ -95,13 +93,12 @@ impl Block {
     /// From features that are needed again.
     fn forward_from(&self, x: &Features, buffers: &mut Buffers) -> Result<Features, KernelError> {
         let branch = self.branch(x, buffers)?;
-        let shortcut = match &self.downsample {
-            Some(downsample) => run(downsample, x.images()?, LINEAR, buffers)?,
-            None => {
-                let mut copy = buffers.take(x.extent());
-                copy.data_mut().copy_from_slice(x.images()?.data());
-                copy
-            }
+        let shortcut = if let Some(downsample) = &self.downsample {
+            run(downsample, x.images()?, LINEAR, buffers)?
+        } else {
+            let mut copy = buffers.take(x.extent());
+            copy.data_mut().copy_from_slice(x.images()?.data());
+            copy
         };
         self.join(branch, shortcut, buffers)
     }

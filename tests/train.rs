@@ -345,6 +345,35 @@ fn differences(found: &BTreeMap<String, Vec<f32>>, expected: &Value) -> (f64, f6
     (worst_value, worst_norm)
 }
 
+/// Every parameter has the expected gradient within `1e-3`: its norm, its mean and the probed values.
+fn check_gradients(found: &BTreeMap<String, Vec<f32>>, expected: &Value) {
+    let expected = expected.as_object().unwrap();
+    let is_parameter = |name: &str| !name.contains("running_");
+    assert_eq!(found.keys().filter(|name| is_parameter(name)).count(), expected.len());
+    let mut worst = 0.0_f64;
+    for (name, summary) in expected {
+        let found = found.get(name).unwrap_or_else(|| panic!("{name} is missing"));
+        let n = found.len() as f64;
+        let norm = found.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        let expected_norm = summary["l2"].as_f64().unwrap();
+        assert!(expected_norm > 0.0, "{name}");
+        let spread = expected_norm / n.sqrt();
+        let mean = found.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+        let mut errors = vec![
+            (norm - expected_norm).abs() / expected_norm,
+            (mean - summary["mean"].as_f64().unwrap()).abs() / spread,
+        ];
+        for (at, value) in usizes(&summary["index"]).into_iter().zip(floats(&summary["value"])) {
+            errors.push(f64::from((found[at] - value).abs()) / spread);
+        }
+        for error in errors {
+            assert!(error <= 1e-3, "the gradient of {name} is off by {error}");
+            worst = worst.max(error);
+        }
+    }
+    println!("gradients of {} parameters within {worst:.1e}", expected.len());
+}
+
 /// Puts gradients where the parameters are, so that they get names.
 struct GradientsInPlace<'a>(&'a mut GradientsParams);
 
@@ -370,8 +399,7 @@ fn six_training_steps_of_the_tiny_model_match_pytorch() {
     let loss = LossTerms::new(&probe.forward(x.clone()), &y, BOTH);
     let mut grads = GradientsParams::from_grads(loss.total.backward(), &probe);
     let grads = by_name(&probe.valid().map(&mut GradientsInPlace(&mut grads)));
-    let (_, norm) = differences(&grads, &fixture_["f64"][0]["grads"]);
-    assert!(norm <= 1e-3, "gradient norms are off by {norm}");
+    check_gradients(&grads, &fixture_["f64"][0]["grads"]);
 
     let mut optimizer = adamw(&RECIPE, &model);
     let mut ema = Ema::new(&model, 0.995);

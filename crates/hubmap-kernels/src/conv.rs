@@ -1,5 +1,6 @@
 //! Convolution with weights laid out for the inner loop.
 
+mod backward;
 mod pack;
 mod run;
 
@@ -16,17 +17,25 @@ pub struct Source {
     /// such a source touches only 2×2 different pixels, so weights that meet the same pixel are added up
     /// beforehand and 4 products are left of 9.
     pub upsampled: bool,
+    /// Whether in an upsampled source the pixel stands at the first of its 2×2 pixels only, and zeros at the
+    /// others: what the gradient of a convolution of stride 2 reads.
+    pub zeros_between: bool,
 }
 
 impl Source {
     /// A source at the convolution's own resolution.
     pub const fn plain(channels: usize) -> Self {
-        Self { channels, upsampled: false }
+        Self { channels, upsampled: false, zeros_between: false }
     }
 
     /// A source at half the resolution.
     pub const fn upsampled(channels: usize) -> Self {
-        Self { channels, upsampled: true }
+        Self { channels, upsampled: true, zeros_between: false }
+    }
+
+    /// A source at half the resolution with zeros between its pixels.
+    pub const fn spread(channels: usize) -> Self {
+        Self { channels, upsampled: true, zeros_between: true }
     }
 }
 
@@ -37,7 +46,7 @@ pub struct ConvShape {
     pub sources: Vec<Source>,
     /// Channels that it writes.
     pub out_channels: usize,
-    /// Height and width of the window: 1 or 3.
+    /// Height and width of the window: 1 or 3; 4, which starts one pixel before, with stride 2 of one plain source.
     pub kernel_px: usize,
     /// Step between windows: 1 or 2; 1 if a source is upsampled.
     pub stride: usize,
@@ -56,18 +65,21 @@ impl ConvShape {
         self.out_channels * self.group_in_channels() * self.kernel_px * self.kernel_px
     }
 
-    fn check(&self) -> Result<(), KernelError> {
+    /// Whether there are kernels for it.
+    pub fn check(&self) -> Result<(), KernelError> {
         let upsampled = self.sources.iter().any(|s| s.upsampled);
         let problem = if self.sources.is_empty() || self.sources.iter().any(|s| s.channels == 0) {
             "every convolution reads at least one source of at least one channel"
         } else if self.out_channels == 0 || self.groups == 0 {
             "there must be output channels and groups"
-        } else if !matches!(self.kernel_px, 1 | 3) || !matches!(self.stride, 1 | 2) {
-            "kernels are 1x1 or 3x3, strides 1 or 2"
+        } else if !matches!((self.kernel_px, self.stride), (1 | 3, 1 | 2) | (4, 2)) {
+            "kernels are 1x1 or 3x3 with stride 1 or 2, or 4x4 with stride 2"
         } else if upsampled && self.stride != 1 {
             "only a convolution of stride 1 reads an upsampled source"
-        } else if self.groups > 1 && (self.sources.len() > 1 || upsampled) {
-            "a grouped convolution reads one source that is not upsampled"
+        } else if self.groups > 1
+            && (self.sources.len() > 1 || self.sources.iter().any(|s| s.upsampled && !s.zeros_between))
+        {
+            "a grouped convolution reads one source that is not upsampled by repetition"
         } else if !self.sources[0].channels.is_multiple_of(self.groups)
             || !self.out_channels.is_multiple_of(self.groups)
         {

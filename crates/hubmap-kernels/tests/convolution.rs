@@ -139,7 +139,7 @@ proptest! {
         kernel_px in prop::sample::select(vec![1usize, 3]),
         count in 1usize..3, half_height in 1usize..6, half_width in 1usize..6, relu: bool,
     ) {
-        let sources = sources.into_iter().map(|(channels, upsampled)| Source { channels, upsampled }).collect();
+        let sources = sources.into_iter().map(|(channels, upsampled)| if upsampled { Source::upsampled(channels) } else { Source::plain(channels) }).collect();
         let finish = Finish { accumulate: false, relu };
         check(&shape(sources, out_channels, kernel_px, 1, 1), count, 2 * half_height, 2 * half_width, finish);
     }

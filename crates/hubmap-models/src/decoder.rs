@@ -14,6 +14,7 @@ pub(crate) use unetplusplus::{
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
+use crate::channels_last::Maps;
 use crate::config::{Attention, DecoderKind};
 
 /// Output channels of the decoder's five levels, deepest first.
@@ -37,11 +38,16 @@ impl Decoder {
         }
     }
 
-    /// Features at strides 1 to 32 to `[n, 16, h, w]`. The stride-1 feature, the image, is not used.
+    /// Features `[n, _, h, w]` at strides 1 to 32 to `[n, 16, h, w]`. The stride-1 feature, the image, is not used.
     pub fn forward(&self, features: [Tensor<4>; 6]) -> Tensor<4> {
+        self.apply(features.map(Maps::from_channels_first)).into_channels_first()
+    }
+
+    /// [`Decoder::forward`] with channels last.
+    pub(crate) fn apply(&self, features: [Maps; 6]) -> Maps {
         match self {
-            Self::Unet(unet) => unet.forward(features),
-            Self::UnetPlusPlus(unetplusplus) => unetplusplus.forward(features),
+            Self::Unet(unet) => unet.apply(features),
+            Self::UnetPlusPlus(unetplusplus) => unetplusplus.apply(features),
         }
     }
 }

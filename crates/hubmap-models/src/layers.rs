@@ -7,6 +7,8 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 
+use crate::channels_last::{Affine, BatchMoments, Ending, Input, Maps, convolve};
+
 /// Held while weights are drawn: Burn has one random stream per backend, shared by all threads, and a seed
 /// counts only as long as nobody else draws.
 static DRAWING: Mutex<()> = Mutex::new(());
@@ -53,27 +55,28 @@ impl BatchNorm {
 
     /// Normalises `[n, c, h, w]`: by batch statistics on an autodiff device, else by the running ones.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        if !(x.device().is_autodiff() && self.training.is_enabled()) {
-            return burn::tensor::module::batch_norm(
-                x,
-                self.weight.val(),
-                self.bias.val(),
-                self.running_mean.value(),
-                self.running_var.value(),
-                EPSILON,
-            );
+        let training = x.device().is_autodiff();
+        self.normalise(Maps::from_channels_first(x), training, Ending::none()).into_channels_first()
+    }
+
+    /// [`BatchNorm::forward`] and what follows it; `training` is whether the device is an autodiff one.
+    pub(crate) fn normalise(&self, x: Maps, training: bool, ending: Ending) -> Maps {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        if !(training && self.training.is_enabled()) {
+            let scale = weight.div(self.running_var.value().add_scalar(EPSILON).sqrt());
+            let shift = bias.sub(self.running_mean.value().mul(scale.clone()));
+            return x.scale_and_shift(Affine { scale, shift }, ending);
         }
-        let [n, _, h, w] = x.dims();
-        let count = (n * h * w) as f64;
+        let count = x.n_pixels() as f64;
         let unbiased = if count > 1.0 { count / (count - 1.0) } else { 1.0 };
-        let out = burn::tensor::module::batch_norm_train(x, self.weight.val(), self.bias.val(), EPSILON);
+        let (output, BatchMoments { mean, variance }) = x.batch_norm(weight, bias, EPSILON, ending);
         let blend = |state: &RunningState<Tensor<1>>, batch: Tensor<1>, scale: f64| {
             let old = state.value_sync().mul_scalar(1.0 - MOMENTUM);
             state.update(old.add(batch.detach().mul_scalar(MOMENTUM * scale)).detach());
         };
-        blend(&self.running_mean, out.mean, 1.0);
-        blend(&self.running_var, out.variance, unbiased);
-        out.output
+        blend(&self.running_mean, mean, 1.0);
+        blend(&self.running_var, variance, unbiased);
+        output
     }
 }
 
@@ -115,20 +118,22 @@ impl ConvNormSpec {
 impl ConvNorm {
     /// `[n, c_in, h, w]` to `[n, c_out, h / stride, w / stride]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.apply(&[Input::plain(Maps::from_channels_first(x))], Ending::none()).into_channels_first()
+    }
+
+    /// Convolves maps side by side along the channels, normalises and ends.
+    pub(crate) fn apply(&self, inputs: &[Input], ending: Ending) -> Maps {
+        let maps = convolve(inputs, &self.conv);
         // Only the inference form has a bias: the normalisation folded in.
         if self.conv.bias.is_some() {
-            return self.conv.forward(x);
+            return maps.end(ending);
         }
-        self.bn.forward(self.conv.forward(x))
+        let training = maps.is_autodiff();
+        self.bn.normalise(maps, training, ending)
     }
 }
 
 /// A 1×1 convolution with bias and PyTorch's default start values, as attention blocks use it.
 pub(crate) fn pointwise(in_channels: usize, out_channels: usize, device: &Device) -> Conv2d {
     Conv2dConfig::new([in_channels, out_channels], [1, 1]).init(device)
-}
-
-/// Mean over height and width: `[n, c, h, w]` to `[n, c, 1, 1]`.
-pub(crate) fn global_mean(x: Tensor<4>) -> Tensor<4> {
-    x.mean_dim(3).mean_dim(2)
 }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod channels_last;
 mod checkpoint_name;
 mod config;
 mod decoder;

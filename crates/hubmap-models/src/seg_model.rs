@@ -5,6 +5,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 
+use crate::channels_last::{Input, Maps, convolve};
 use crate::config::SegModelConfig;
 use crate::decoder::{DECODER_CHANNELS, Decoder};
 use crate::encoder::{RegNet, regnet_spec};
@@ -78,7 +79,8 @@ impl SegModel {
     ///
     /// Panics if `h` or `w` is not a multiple of 32: ask [`SegModel::check_input`] before.
     pub fn forward(&self, image: Tensor<4>) -> Tensor<4> {
-        self.head.forward(self.decoder.forward(self.encoder.forward(image)))
+        let features = self.encoder.features(Maps::from_channels_first(image));
+        convolve(&[Input::plain(self.decoder.apply(features))], &self.head).into_channels_first()
     }
 
     /// The device that the weights are on.

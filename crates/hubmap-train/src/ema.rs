@@ -4,20 +4,23 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 use burn::tensor::container::TensorContainer;
 
+use crate::flex_update;
+
 /// A shadow of a model whose parameters and BatchNorm state follow the model's slowly (spec section 5).
 ///
 /// Starts from `model.valid()`: that copy has buffers of its own, while a plain clone would share the running
 /// statistics with the live model and overwrite them.
 #[derive(Debug, Clone)]
 pub struct Ema<M> {
-    shadow: M,
+    /// Always there, but for a moment in `update`.
+    shadow: Option<M>,
     decay: f64,
 }
 
 impl<M: Module> Ema<M> {
     /// A shadow that starts equal to `model`.
     pub fn new(model: &M, decay: f64) -> Self {
-        Self { shadow: model.valid(), decay }
+        Self { shadow: Some(model.valid()), decay }
     }
 
     /// Moves the shadow towards `model`: `shadow = decay · shadow + (1 - decay) · model`.
@@ -26,12 +29,19 @@ impl<M: Module> Ema<M> {
         let mut live = Collect(TensorContainer::new());
         model.valid().visit(&mut live);
         let mut follow = Follow { live: live.0, decay: self.decay };
-        self.shadow = self.shadow.clone().map(&mut follow);
+        // A clone would hold on to the tensors, and they could not change in place.
+        self.shadow = self.shadow.take().map(|shadow| shadow.map(&mut follow));
     }
 
     /// The shadow, ready for evaluation.
+    ///
+    /// # Panics
+    /// If an update has panicked.
     pub const fn model(&self) -> &M {
-        &self.shadow
+        match &self.shadow {
+            Some(shadow) => shadow,
+            None => panic!("an update of the average has failed"),
+        }
     }
 }
 
@@ -60,6 +70,9 @@ impl ModuleMapper for Follow {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(live) = self.live.remove::<Tensor<D>>(&param.id) else { return param };
         let decay = self.decay;
-        param.map(|average| average.mul_scalar(decay).add(live.mul_scalar(1.0 - decay)))
+        param.map(|average| {
+            flex_update::average(average, &live, decay)
+                .unwrap_or_else(|average| average.mul_scalar(decay).add(live.mul_scalar(1.0 - decay)))
+        })
     }
 }

@@ -3,6 +3,7 @@
 mod config;
 mod ema;
 mod fit;
+mod flex_update;
 mod loss;
 mod metric;
 mod optimizer;

@@ -1,8 +1,9 @@
 //! From weights as frameworks store them to the order in which the inner loop reads them.
 
 use aligned_vec::AVec;
+use rayon::prelude::*;
 
-use super::{Conv, ConvShape, Panel, Pass, Step};
+use super::{Conv, ConvShape, Panel, Pass, Source, Step};
 use crate::KernelError;
 
 /// Numbers in the longest run of channels.
@@ -34,6 +35,12 @@ impl Conv {
                 expected_bias: shape.out_channels,
             });
         }
+        let taps = Taps::new(&shape, weights);
+        Ok(Self::lay_out(shape, &taps, bias))
+    }
+
+    /// Lays out weights for a shape that has been checked.
+    pub(super) fn lay_out(shape: ConvShape, taps: &Taps, bias: &[f32]) -> Self {
         let (steps_of_passes, depth) = plan(&shape);
         let panels = panels(&shape, depth);
         let mut packed = AVec::new(0);
@@ -43,11 +50,19 @@ impl Conv {
         for panel in &panels {
             packed_bias[panel.bias_start..][..panel.n_channels]
                 .copy_from_slice(&bias[panel.channel..][..panel.n_channels]);
-            let into = &mut packed[panel.weights_start..][..panel.width() * depth];
-            for step in steps_of_passes.iter().flat_map(|(_, steps)| steps) {
-                fill(&shape, weights, panel, step, into);
-            }
         }
+        let mut rest = packed.as_mut_slice();
+        let mut parts = Vec::with_capacity(panels.len());
+        for panel in &panels {
+            let (part, others) = std::mem::take(&mut rest).split_at_mut(panel.width() * depth);
+            parts.push((panel, part));
+            rest = others;
+        }
+        parts.into_par_iter().for_each(|(panel, part)| {
+            for step in steps_of_passes.iter().flat_map(|(_, steps)| steps) {
+                fill(shape.kernel_px, taps, panel, step, part);
+            }
+        });
         let passes = steps_of_passes
             .into_iter()
             .map(|((first_row, first_column), steps)| Pass {
@@ -56,7 +71,50 @@ impl Conv {
                 blocks: blocks(steps.into_iter().map(|s| s.step)),
             })
             .collect();
-        Ok(Self { shape, weights: packed, bias: packed_bias, panels, passes })
+        Self { shape, weights: packed, bias: packed_bias, panels, passes }
+    }
+}
+
+/// Weights with the output channels side by side, as panels take them.
+pub(super) struct Taps {
+    /// `[tap, input channel of a group, output channel]`.
+    pub(super) values: Vec<f32>,
+    /// Input channels of a group.
+    pub(super) n_in: usize,
+    pub(super) n_out: usize,
+    /// For every position of the window, row by row, the taps whose sum stands there.
+    pub(super) of_positions: Vec<Vec<usize>>,
+}
+
+impl Taps {
+    /// From `[out_channels, group_in_channels, kernel_px, kernel_px]`.
+    fn new(shape: &ConvShape, weights: &[f32]) -> Self {
+        let (n_taps, n_in, n_out) =
+            (shape.kernel_px * shape.kernel_px, shape.group_in_channels(), shape.out_channels);
+        let mut values = vec![0.0; weights.len()];
+        // Block by block, which the first-level cache holds.
+        const BLOCK: usize = 16;
+        let mut planes: Vec<_> =
+            values.chunks_mut(n_in * n_out).map(|tap| tap.chunks_mut(BLOCK * n_out)).collect();
+        let blocks: Vec<Vec<&mut [f32]>> = (0..n_in.div_ceil(BLOCK))
+            .map(|_| planes.iter_mut().filter_map(Iterator::next).collect())
+            .collect();
+        blocks.into_par_iter().enumerate().for_each(|(block, mut planes)| {
+            let first = block * BLOCK;
+            let n = BLOCK.min(n_in - first);
+            for (outs, windows) in weights.chunks(BLOCK * n_in * n_taps).enumerate() {
+                let windows: Vec<&[f32]> =
+                    windows.chunks_exact(n_in * n_taps).map(|w| &w[first * n_taps..][..n * n_taps]).collect();
+                for (tap, plane) in planes.iter_mut().enumerate() {
+                    for (channel, row) in plane.chunks_exact_mut(n_out).enumerate() {
+                        for (value, windows) in row[outs * BLOCK..].iter_mut().zip(&windows) {
+                            *value = windows[channel * n_taps + tap];
+                        }
+                    }
+                }
+            }
+        });
+        Self { values, n_in, n_out, of_positions: (0..n_taps).map(|tap| vec![tap]).collect() }
     }
 }
 
@@ -103,7 +161,11 @@ fn source_steps(
 ) -> Vec<WeightedStep> {
     let source = shape.sources[index];
     let n_channels = source.channels / shape.groups;
-    let axis = if source.upsampled { upsampled_axis } else { plain_axis };
+    let axis = match source {
+        Source { upsampled: false, .. } => plain_axis,
+        Source { zeros_between: false, .. } => upsampled_axis,
+        Source { zeros_between: true, .. } => spread_axis,
+    };
     let (rows, columns) = (axis(shape.kernel_px, first_row), axis(shape.kernel_px, first_column));
     let mut steps = Vec::new();
     let mut push = |rows_at, columns_at, channel, n_channels, positions: Vec<Vec<(usize, usize)>>| {
@@ -123,7 +185,7 @@ fn source_steps(
         let positions = |kernel_columns: &[usize]| {
             kernel_rows.iter().flat_map(|&r| kernel_columns.iter().map(move |&c| (r, c))).collect::<Vec<_>>()
         };
-        if shape.groups == 1 && columns.len() * n_channels <= MAX_RUN {
+        if shape.groups == 1 && !columns.is_empty() && columns.len() * n_channels <= MAX_RUN {
             // All channels of neighbouring pixels lie side by side: one run.
             let all = columns.iter().map(|(_, kernel_columns)| positions(kernel_columns)).collect();
             push(*row, columns[0].0, 0, n_channels, all);
@@ -144,7 +206,7 @@ type Axis = Vec<(isize, Vec<usize>)>;
 
 /// The axis over a source at the output's resolution.
 fn plain_axis(kernel_px: usize, first: usize) -> Axis {
-    let half = (kernel_px / 2) as isize;
+    let half = ((kernel_px - 1) / 2) as isize;
     (0..kernel_px).map(|k| (first as isize + k as isize - half, vec![k])).collect()
 }
 
@@ -159,6 +221,12 @@ fn upsampled_axis(kernel_px: usize, first: usize) -> Axis {
         }
     }
     axis
+}
+
+/// The axis over a source at half of it with zeros between its pixels: positions that fall on zeros are left out.
+fn spread_axis(kernel_px: usize, first: usize) -> Axis {
+    let on_pixels = plain_axis(kernel_px, first).into_iter().filter(|(offset, _)| offset % 2 == 0);
+    on_pixels.map(|(offset, position)| (offset / 2, position)).collect()
 }
 
 /// Cuts the output channels of each group into panels of 24, 16 and 8.
@@ -189,14 +257,19 @@ fn panels(shape: &ConvShape, depth: usize) -> Vec<Panel> {
 }
 
 /// Writes one step's weights into a panel's, `[depth, width]`.
-fn fill(shape: &ConvShape, weights: &[f32], panel: &Panel, step: &WeightedStep, into: &mut [f32]) {
-    let (kernel, n_in) = (shape.kernel_px, shape.group_in_channels());
+fn fill(kernel_px: usize, taps: &Taps, panel: &Panel, step: &WeightedStep, into: &mut [f32]) {
     let mut rows = into[step.step.depth * panel.width()..].chunks_exact_mut(panel.width());
     for positions in &step.positions {
         for (channel, row) in (step.first_channel..).zip(rows.by_ref().take(step.step.n_channels)) {
-            for (out, value) in (panel.channel..).zip(&mut row[..panel.n_channels]) {
-                let window = &weights[(out * n_in + channel) * kernel * kernel..][..kernel * kernel];
-                *value = positions.iter().map(|&(r, c)| window[r * kernel + c]).sum();
+            let row = &mut row[..panel.n_channels];
+            // Passes share the steps of sources that are not upsampled.
+            row.fill(0.0);
+            let of_position = |&(row, column): &(usize, usize)| &taps.of_positions[row * kernel_px + column];
+            for &tap in positions.iter().flat_map(of_position) {
+                let weights = &taps.values[(tap * taps.n_in + channel) * taps.n_out + panel.channel..];
+                for (value, weight) in row.iter_mut().zip(weights) {
+                    *value += weight;
+                }
             }
         }
     }
@@ -216,6 +289,10 @@ fn blocks(steps: impl Iterator<Item = Step>) -> Vec<Vec<Step>> {
             }
         }
         room -= numbers;
+    }
+    // Without any input, the bias is still written.
+    if blocks.is_empty() {
+        blocks.push(Vec::new());
     }
     blocks
 }

@@ -4,7 +4,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::pack::MAX_RUN;
-use super::{Conv, Finish, Panel, Pass, Step};
+use super::{Conv, ConvShape, Finish, Panel, Pass, Step};
 use crate::microkernel::{Sums, load, multiply_add, store};
 use crate::{Extent, Images, KernelError};
 
@@ -15,22 +15,22 @@ const TASK_NUMBERS: usize = 64 * 1024;
 /// Pixels of a task are a multiple of this, of every number of pixels that the inner loop takes.
 const TASK_MULTIPLE: usize = 24;
 
-impl Conv {
+impl ConvShape {
     /// Extent of the output for these inputs.
     pub fn output_extent(&self, sources: &[Images<'_>]) -> Result<Extent, KernelError> {
-        let wanted = &self.shape.sources;
+        let wanted = &self.sources;
         if sources.len() != wanted.len() {
             return Err(KernelError::Sources { found: sources.len(), expected: wanted.len() });
         }
         let mut output: Option<Extent> = None;
         for (images, source) in sources.iter().zip(wanted) {
             let extent = images.extent();
-            let (scale, stride) = (if source.upsampled { 2 } else { 1 }, self.shape.stride);
+            let (scale, stride) = (if source.upsampled { 2 } else { 1 }, self.stride);
             let here = Extent {
                 count: extent.count,
                 height: (extent.height * scale).div_ceil(stride),
                 width: (extent.width * scale).div_ceil(stride),
-                channels: self.shape.out_channels,
+                channels: self.out_channels,
             };
             if extent.channels != source.channels || output.is_some_and(|other| other != here) {
                 return Err(KernelError::Source { extent, channels: source.channels });
@@ -38,6 +38,13 @@ impl Conv {
             output = Some(here);
         }
         output.ok_or(KernelError::Sources { found: 0, expected: wanted.len() })
+    }
+}
+
+impl Conv {
+    /// Extent of the output for these inputs.
+    pub fn output_extent(&self, sources: &[Images<'_>]) -> Result<Extent, KernelError> {
+        self.shape.output_extent(sources)
     }
 
     /// Convolves the sources into `output`, `[n, h, w, out_channels]`, on the threads of the current pool.
@@ -53,7 +60,7 @@ impl Conv {
         output: &mut [f32],
         finish: Finish,
     ) -> Result<(), KernelError> {
-        let extent = self.output_extent(sources)?;
+        let extent = self.shape.output_extent(sources)?;
         if output.len() != extent.len() {
             return Err(KernelError::Length { found: output.len(), extent });
         }
@@ -252,8 +259,9 @@ impl Task<'_> {
                 data = self.sources[current].data();
                 extent = self.sources[current].extent();
                 centres = places.map(|place| self.centre(place, current, extent));
-                // No window reaches further than one pixel beyond the output pixels of the grid's step.
-                let reach = self.grid.step as isize;
+                // No window reaches further than one pixel beyond the output pixels of the grid's step, but that of
+                // 4x4, which reaches two.
+                let reach = (self.conv.shape.kernel_px / 2).max(self.grid.step) as isize;
                 interior = centres.iter().all(|c| {
                     c.y >= 1
                         && c.y + reach < extent.height as isize

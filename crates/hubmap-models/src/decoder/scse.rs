@@ -2,10 +2,10 @@
 
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
-use burn::tensor::activation::{relu, sigmoid};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 
-use crate::layers::{global_mean, pointwise};
+use crate::channels_last::{Gate, Input, Maps, convolve};
+use crate::layers::pointwise;
 
 /// Channels are squeezed by this factor.
 const REDUCTION: usize = 16;
@@ -32,11 +32,10 @@ impl ScSe {
         }
     }
 
-    /// `[n, c, h, w]` to the same shape.
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let squeezed = relu(self.channel_squeeze.forward(global_mean(x.clone())));
-        let channel = sigmoid(self.channel_excite.forward(squeezed));
-        let spatial = sigmoid(self.spatial.forward(x.clone()));
-        x.clone().mul(channel).add(x.mul(spatial))
+    /// Maps to maps of the same size.
+    pub(crate) fn apply(&self, x: Maps) -> Maps {
+        let spatial = convolve(&[Input::plain(x.clone())], &self.spatial);
+        let gate = Gate { squeeze: &self.channel_squeeze, excite: &self.channel_excite };
+        x.clone().squeeze_and_excite(&gate).add(x.gate_pixels(spatial))
     }
 }

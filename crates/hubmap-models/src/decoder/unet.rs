@@ -2,12 +2,10 @@
 
 use burn::module::Module;
 use burn::nn::Initializer;
-use burn::tensor::activation::relu;
-use burn::tensor::module::interpolate;
-use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 
 use super::{DECODER_CHANNELS, ScSe};
+use crate::channels_last::{Ending, Input, Maps};
 use crate::config::Attention;
 use crate::layers::{ConvNorm, ConvNormSpec};
 
@@ -36,14 +34,11 @@ impl Unet {
         Self { blocks }
     }
 
-    /// Features at strides 1 to 32 to `[n, 16, h, w]`.
-    pub fn forward(&self, features: [Tensor<4>; 6]) -> Tensor<4> {
+    /// Features at strides 1 to 32 to 16 channels at full resolution.
+    pub(crate) fn apply(&self, features: [Maps; 6]) -> Maps {
         let [_, f1, f2, f3, f4, f5] = features;
         let skips = [Some(f4), Some(f3), Some(f2), Some(f1), None];
-        self.blocks
-            .iter()
-            .zip(skips)
-            .fold(f5, |x, (block, skip)| block.forward(x, skip.into_iter().collect()))
+        self.blocks.iter().zip(skips).fold(f5, |x, (block, skip)| block.apply(x, skip.into_iter().collect()))
     }
 }
 
@@ -87,29 +82,21 @@ impl UnetDecoderBlock {
         }
     }
 
-    /// `x` is `[n, c, h, w]`, every skip `[n, _, 2h, 2w]`; the result is `[n, out_channels, 2h, 2w]`.
-    pub fn forward(&self, x: Tensor<4>, skips: Vec<Tensor<4>>) -> Tensor<4> {
-        let mut x = upsample2(x);
-        if !skips.is_empty() {
-            let mut parts = vec![x];
-            parts.extend(skips);
-            x = Tensor::cat(parts, 1);
+    /// `x` has half the resolution of every skip and of the result.
+    pub(crate) fn apply(&self, x: Maps, skips: Vec<Maps>) -> Maps {
+        let inputs = match &self.attention1 {
             // SMP leaves the first attention out where there is no skip, though it has the weights.
-            if let Some(attention) = &self.attention1 {
-                x = attention.forward(x);
+            Some(attention) if !skips.is_empty() => {
+                let parts = std::iter::once(x.upsample2()).chain(skips).collect();
+                vec![Input::plain(attention.apply(Maps::concatenate(parts)))]
             }
-        }
-        let x = relu(self.conv1.forward(x));
-        let x = relu(self.conv2.forward(x));
+            _ => std::iter::once(Input::upsampled(x)).chain(skips.into_iter().map(Input::plain)).collect(),
+        };
+        let x = self.conv1.apply(&inputs, Ending::relu());
+        let x = self.conv2.apply(&[Input::plain(x)], Ending::relu());
         match &self.attention2 {
-            Some(attention) => attention.forward(x),
+            Some(attention) => attention.apply(x),
             None => x,
         }
     }
-}
-
-/// Every pixel becomes 2×2 pixels.
-fn upsample2(x: Tensor<4>) -> Tensor<4> {
-    let options = InterpolateOptions::new(InterpolateMode::Nearest).with_scale_factor([2.0, 2.0]);
-    interpolate(x, options)
 }

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 
 use super::{DECODER_CHANNELS, UnetDecoderBlock};
+use crate::channels_last::Maps;
 use crate::config::Attention;
 
 /// Skips that exist between encoder and decoder: strides 16, 8, 4 and 2.
@@ -64,12 +65,12 @@ impl UnetPlusPlus {
         Self { blocks }
     }
 
-    /// Features at strides 1 to 32 to `[n, 16, h, w]`.
-    pub fn forward(&self, features: [Tensor<4>; 6]) -> Tensor<4> {
+    /// Features at strides 1 to 32 to 16 channels at full resolution.
+    pub(crate) fn apply(&self, features: [Maps; 6]) -> Maps {
         let [_, f1, f2, f3, f4, f5] = features;
         // Deepest first: `features[i + 1]` is the skip of layer `i`.
         let features = [f5, f4, f3, f2, f1];
-        let mut dense: HashMap<(usize, usize), Tensor<4>> = HashMap::new();
+        let mut dense: HashMap<(usize, usize), Maps> = HashMap::new();
         for distance in 0..N_SKIPS {
             for depth in 0..N_SKIPS - distance {
                 let layer = depth + distance;
@@ -80,10 +81,10 @@ impl UnetPlusPlus {
                     (dense[&(depth, layer - 1)].clone(), skips)
                 };
                 skips.push(features[layer + 1].clone());
-                dense.insert((depth, layer), self.blocks[position(depth, layer)].forward(input, skips));
+                dense.insert((depth, layer), self.blocks[position(depth, layer)].apply(input, skips));
             }
         }
-        self.blocks[position(0, N_SKIPS)].forward(dense[&(0, N_SKIPS - 1)].clone(), Vec::new())
+        self.blocks[position(0, N_SKIPS)].apply(dense[&(0, N_SKIPS - 1)].clone(), Vec::new())
     }
 }
 

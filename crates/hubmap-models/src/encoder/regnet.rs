@@ -3,11 +3,11 @@
 use burn::module::Module;
 use burn::nn::Initializer;
 use burn::nn::conv::Conv2d;
-use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Tensor};
 
 use super::RegNetSpec;
-use crate::layers::{ConvNorm, ConvNormSpec, drawing, global_mean, pointwise};
+use crate::channels_last::{Ending, Gate, Input, Maps};
+use crate::layers::{ConvNorm, ConvNormSpec, drawing, pointwise};
 
 /// Channels of the stem, the same in every RegNet.
 const STEM_CHANNELS: usize = 32;
@@ -105,11 +105,16 @@ impl RegNet {
 
     /// `[n, 3, h, w]` to features at strides 1 (the input), 2, 4, 8, 16, 32.
     pub fn forward(&self, x: Tensor<4>) -> [Tensor<4>; 6] {
-        let f1 = relu(self.stem.forward(x.clone()));
-        let f2 = self.s1.forward(f1.clone());
-        let f3 = self.s2.forward(f2.clone());
-        let f4 = self.s3.forward(f3.clone());
-        let f5 = self.s4.forward(f4.clone());
+        self.features(Maps::from_channels_first(x)).map(Maps::into_channels_first)
+    }
+
+    /// [`RegNet::forward`] with channels last.
+    pub(crate) fn features(&self, x: Maps) -> [Maps; 6] {
+        let f1 = self.stem.apply(&[Input::plain(x.clone())], Ending::relu());
+        let f2 = self.s1.apply(f1.clone());
+        let f3 = self.s2.apply(f2.clone());
+        let f4 = self.s3.apply(f3.clone());
+        let f5 = self.s4.apply(f4.clone());
         [x, f1, f2, f3, f4, f5]
     }
 }
@@ -122,8 +127,8 @@ pub struct RegNetStage {
 }
 
 impl RegNetStage {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.blocks.iter().fold(x, |x, block| block.forward(x))
+    fn apply(&self, x: Maps) -> Maps {
+        self.blocks.iter().fold(x, |x, block| block.apply(x))
     }
 }
 
@@ -143,18 +148,19 @@ pub struct Bottleneck {
 }
 
 impl Bottleneck {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    fn apply(&self, x: Maps) -> Maps {
+        let x = Input::plain(x);
         let shortcut = match &self.downsample {
-            Some(downsample) => downsample.forward(x.clone()),
-            None => x.clone(),
+            Some(downsample) => downsample.apply(&[x.clone()], Ending::none()),
+            None => x.maps().clone(),
         };
-        let x = relu(self.conv1.forward(x));
-        let x = relu(self.conv2.forward(x));
+        let x = self.conv1.apply(&[x], Ending::relu());
+        let x = self.conv2.apply(&[Input::plain(x)], Ending::relu());
         let x = match &self.se {
-            Some(se) => se.forward(x),
+            Some(se) => se.apply(x),
             None => x,
         };
-        relu(self.conv3.forward(x).add(shortcut))
+        self.conv3.apply(&[Input::plain(x)], Ending { residual: Some(shortcut), relu: true })
     }
 }
 
@@ -168,8 +174,7 @@ pub struct SqueezeExcite {
 }
 
 impl SqueezeExcite {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let gate = relu(self.fc1.forward(global_mean(x.clone())));
-        x.mul(sigmoid(self.fc2.forward(gate)))
+    fn apply(&self, x: Maps) -> Maps {
+        x.squeeze_and_excite(&Gate { squeeze: &self.fc1, excite: &self.fc2 })
     }
 }

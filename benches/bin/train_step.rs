@@ -1,0 +1,79 @@
+//! Times the phases of a training step: our side of `compare/train.py`.
+//!
+//! Arguments: encoder, decoder, batch, side in pixels, steps, threads. Prints seconds per phase as JSON.
+#![expect(clippy::expect_used, reason = "a bench that cannot train has nothing to measure")]
+#![expect(clippy::print_stdout, reason = "the figures are its output")]
+
+use std::time::Instant;
+
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use hubmap_models::{Attention, DecoderKind, EncoderKind, SegModelConfig};
+use hubmap_train::{Ema, LossConfig, LossTerms, OptimizerConfig, adamw};
+use serde_json::{Map, Value, json};
+
+const LOSS: LossConfig = LossConfig { bce: 1.0, dice: 1.0 };
+const OPTIMIZER: OptimizerConfig =
+    OptimizerConfig { weight_decay: 1e-3, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8 };
+const RATE: f64 = 1e-4;
+const EMA_DECAY: f64 = 0.995;
+/// Steps that are not counted: the first allocate the optimiser's state.
+const N_WARM_UP: usize = 2;
+const PHASES: [&str; 5] = ["forward", "backward", "optimizer", "ema", "step"];
+
+/// A centred disc of a quarter of the side as radius, for every sample.
+fn discs(batch: usize, side: usize, device: &Device) -> Tensor<4> {
+    let centre = side as f64 / 2.0;
+    let disc = (0..side * side).map(|at| {
+        let (y, x) = ((at / side) as f64 - centre, (at % side) as f64 - centre);
+        if x * x + y * y < (side * side) as f64 / 16.0 { 1.0_f32 } else { 0.0 }
+    });
+    let one: Vec<f32> = disc.collect();
+    Tensor::from_data(TensorData::new(one.repeat(batch), [batch, 1, side, side]), device)
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [encoder, decoder, numbers @ ..] = args.as_slice() else { panic!("ENCODER DECODER …") };
+    let encoder: EncoderKind = encoder.parse().expect("an encoder");
+    let decoder: DecoderKind = decoder.parse().expect("a decoder");
+    let numbers: Vec<usize> = numbers.iter().map(|n| n.parse().expect("a whole number")).collect();
+    let [batch, side, n_steps, n_threads] = numbers[..] else { panic!("… BATCH SIDE STEPS THREADS") };
+    rayon::ThreadPoolBuilder::new().num_threads(n_threads).build_global().expect("threads");
+
+    let device = Device::flex().autodiff();
+    let config = SegModelConfig { encoder, decoder, attention: Attention::None };
+    let mut model = config.init_seeded(1, &device);
+    let mut optimizer = adamw(&OPTIMIZER, &model);
+    let mut ema = Ema::new(&model, EMA_DECAY);
+    let images = Tensor::<4>::random([batch, 3, side, side], Distribution::Normal(0.0, 1.0), &device);
+    let masks = discs(batch, side, &device);
+
+    let mut seconds = PHASES.map(|_| Vec::new());
+    let mut last_loss = 0.0;
+    for step in 0..N_WARM_UP + n_steps {
+        let start = Instant::now();
+        let loss = LossTerms::new(&model.forward(images.clone()), &masks, LOSS);
+        last_loss = f64::from(loss.total.clone().into_scalar::<f32>());
+        let forward = start.elapsed();
+        let gradients = GradientsParams::from_grads(loss.total.backward(), &model);
+        let backward = start.elapsed();
+        model = optimizer.step(RATE, model, gradients);
+        let optimized = start.elapsed();
+        ema.update(&model);
+        let averaged = start.elapsed();
+        if step >= N_WARM_UP {
+            let spans = [forward, backward - forward, optimized - backward, averaged - optimized, averaged];
+            for (all, span) in seconds.iter_mut().zip(spans) {
+                all.push(span.as_secs_f64());
+            }
+        }
+    }
+    let phases: Map<String, Value> = PHASES.into_iter().zip(seconds).map(summary).collect();
+    println!("{}", json!({ "seconds": phases, "loss_last": last_loss }));
+}
+
+fn summary((phase, mut seconds): (&str, Vec<f64>)) -> (String, Value) {
+    seconds.sort_by(f64::total_cmp);
+    (phase.to_owned(), json!({ "best": seconds[0], "median": seconds[seconds.len() / 2] }))
+}

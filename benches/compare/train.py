@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""Times a training step of hubmap-train and of PyTorch in one run; prints seconds per phase and their ratio.
+
+    compare/train.py [--encoder regnety_016] [--decoder unet] [--batch 4] [--side 256] [--steps 8] [--threads 2] [--json FILE]
+
+Needs torch and segmentation_models_pytorch, and the executable that `cargo build --release -p hubmap-benches` makes.
+Both train the same network in single precision on one batch that stays the same: forward with BCE and Dice loss,
+backward, AdamW with amsgrad and two parameter groups, moving average of weights and running statistics. The sides
+alternate, each in a process of its own; the best and the median over all steps of the rounds count.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "..", "target"))
+OURS = os.path.join(TARGET, "release", "train-step")
+PHASES = ["forward", "backward", "optimizer", "ema", "step"]
+DECODERS = {"unet": "Unet", "unetplusplus": "UnetPlusPlus"}
+WARM_UP = 2
+
+
+def dice_loss(torch, logits, target):
+    probability = torch.nn.functional.logsigmoid(logits).exp()
+    score = 2 * (probability * target).sum() / (probability + target).sum().clamp_min(1e-7)
+    return (1 - score) * (target.sum() > 0).to(logits.dtype)
+
+
+def run_torch(args):
+    import segmentation_models_pytorch as smp
+    import torch
+
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(1)
+
+    def build():
+        # The name is that of timm's encoder in SMP since 0.4.
+        network = getattr(smp, DECODERS[args.decoder])
+        return network("timm-" + args.encoder, encoder_weights=None, in_channels=3, classes=1)
+
+    model, average = build().train(), build().eval()
+    average.load_state_dict(model.state_dict())
+    flat = [p for p in model.parameters() if p.ndim <= 1]
+    others = [p for p in model.parameters() if p.ndim > 1]
+    groups = [{"params": others, "weight_decay": 1e-3}, {"params": flat, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-4, amsgrad=True)
+    images = torch.randn(args.batch, 3, args.side, args.side)
+    row = torch.arange(args.side, dtype=torch.float64) - args.side / 2
+    disc = (row[None] ** 2 + row[:, None] ** 2 < args.side**2 / 16).float()
+    masks = disc.expand(args.batch, 1, -1, -1).contiguous()
+    seconds = {phase: [] for phase in PHASES}
+    for step in range(args.steps + WARM_UP):
+        times = [time.perf_counter()]
+        logits = model(images)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, masks) + dice_loss(torch, logits, masks)
+        loss.item()
+        times.append(time.perf_counter())
+        loss.backward()
+        times.append(time.perf_counter())
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        times.append(time.perf_counter())
+        with torch.no_grad():
+            for shadow, live in zip(average.state_dict().values(), model.state_dict().values()):
+                shadow.copy_(0.995 * shadow + 0.005 * live)
+        times.append(time.perf_counter())
+        if step >= WARM_UP:
+            for phase, start, end in zip(PHASES, times, times[1:]):
+                seconds[phase].append(end - start)
+            seconds["step"].append(times[-1] - times[0])
+    summary = {phase: {"best": min(all_), "median": statistics.median(all_)} for phase, all_ in seconds.items()}
+    print(json.dumps({"seconds": summary, "loss_last": loss.item(), "torch": torch.__version__}))
+
+
+def measure(name, args):
+    """Runs one side in a process of its own: its JSON and its peak memory in MB."""
+    settings = [args.encoder, args.decoder, str(args.batch), str(args.side), str(args.steps), str(args.threads)]
+    if name == "ours":
+        command = [OURS, *settings]
+    else:
+        keys = ["--encoder", "--decoder", "--batch", "--side", "--steps", "--threads"]
+        pairs = [part for pair in zip(keys, settings) for part in pair]
+        command = [sys.executable, "-W", "ignore", __file__, "--run", "torch", *pairs]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    out = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit("%s ended with %d" % (name, process.returncode))
+    return {**json.loads(out.splitlines()[-1]), "peak_mb": usage.ru_maxrss / 1e3}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", default="regnety_016")
+    parser.add_argument("--decoder", default="unet", choices=list(DECODERS))
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--json")
+    parser.add_argument("--run", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.run == "torch":
+        run_torch(args)
+        return
+    results = {}
+    for _ in range(args.rounds):
+        for name in ("ours", "torch"):
+            found = measure(name, args)
+            kept = results.setdefault(name, found)
+            kept["peak_mb"] = max(kept["peak_mb"], found["peak_mb"])
+            for phase, times in kept["seconds"].items():
+                for key in times:
+                    times[key] = min(times[key], found["seconds"][phase][key])
+    network = "%s with %s" % (args.decoder, args.encoder)
+    print("%s, batch %d at %d px, %d threads" % (network, args.batch, args.side, args.threads))
+    print("%-10s %22s %22s %8s" % ("seconds", "ours best / median", "torch best / median", "ratio"))
+    for phase in PHASES:
+        ours, torch = (results[name]["seconds"][phase] for name in ("ours", "torch"))
+        figures = (ours["best"], ours["median"], torch["best"], torch["median"], ours["median"] / torch["median"])
+        print("%-10s %12.4f / %7.4f %12.4f / %7.4f %7.2fx" % (phase, *figures))
+    print("%-10s %22.0f %22.0f" % ("peak MB", results["ours"]["peak_mb"], results["torch"]["peak_mb"]))
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump({"cpus": os.cpu_count(), "settings": vars(args), "results": results}, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()

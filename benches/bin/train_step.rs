@@ -63,7 +63,13 @@ fn main() {
         ema.update(&model);
         let averaged = start.elapsed();
         if step >= N_WARM_UP {
-            let spans = [forward, backward - forward, optimized - backward, averaged - optimized, averaged];
+            let spans = [
+                forward,
+                backward.saturating_sub(forward),
+                optimized.saturating_sub(backward),
+                averaged.saturating_sub(optimized),
+                averaged,
+            ];
             for (all, span) in seconds.iter_mut().zip(spans) {
                 all.push(span.as_secs_f64());
             }

@@ -4,7 +4,7 @@
     compare/forward.py [--models unet-regnety_016,...] [--side 512] [--batches 1,4] [--threads 2] [--rounds 3] [--json FILE]
 
 Needs torch, segmentation_models_pytorch and timm (`pip install torch==2.9.1 segmentation_models_pytorch==0.6.0`), and
-the executable that `cargo build --release -p hubmap-benches --bin forward` makes.
+the executable that `cargo build --release -p hubmap-benches --features networks` makes.
 
 The sides take turns, `--rounds` times each; every turn is a process of its own that makes the network with random
 weights, warms up and times several passes. The best pass of all turns counts, because other users of a machine only ever

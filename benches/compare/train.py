@@ -3,7 +3,7 @@
 
     compare/train.py [--encoder regnety_016] [--decoder unet] [--batch 4] [--side 256] [--steps 8] [--threads 2] [--json FILE]
 
-Needs torch and segmentation_models_pytorch, and the executable that `cargo build --release -p hubmap-benches` makes.
+Needs torch and segmentation_models_pytorch, and the executable that `cargo build --release -p hubmap-benches --features networks` makes.
 Both train the same network in single precision on one batch that stays the same: forward with BCE and Dice loss,
 backward, AdamW with amsgrad and two parameter groups, moving average of weights and running statistics. The sides
 alternate, each in a process of its own; the best and the median over all steps of the rounds count.

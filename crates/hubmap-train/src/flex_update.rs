@@ -22,6 +22,7 @@ fn tensor<const D: usize>(numbers: FlexTensor) -> Tensor<D> {
 
 /// One step of AdamW with amsgrad in one pass; gives everything back where the tensors are elsewhere, and before
 /// the first step has made the moments.
+#[expect(clippy::result_large_err, reason = "not an error: the tensors go back to be updated by Burn")]
 pub(crate) fn amsgrad<const D: usize>(
     step: AmsgradStep,
     values: Tensor<D>,
@@ -59,6 +60,7 @@ pub(crate) fn amsgrad<const D: usize>(
 }
 
 /// `decay · average + (1 - decay) · values` in one pass; gives the average back where the tensors are elsewhere.
+#[expect(clippy::result_large_err, reason = "not an error: the tensors go back to be updated by Burn")]
 pub(crate) fn average<const D: usize>(
     average: Tensor<D>,
     values: &Tensor<D>,

@@ -89,11 +89,11 @@ pub(super) struct Taps {
 impl Taps {
     /// From `[out_channels, group_in_channels, kernel_px, kernel_px]`.
     fn new(shape: &ConvShape, weights: &[f32]) -> Self {
+        // Block by block, which the first-level cache holds.
+        const BLOCK: usize = 16;
         let (n_taps, n_in, n_out) =
             (shape.kernel_px * shape.kernel_px, shape.group_in_channels(), shape.out_channels);
         let mut values = vec![0.0; weights.len()];
-        // Block by block, which the first-level cache holds.
-        const BLOCK: usize = 16;
         let mut planes: Vec<_> =
             values.chunks_mut(n_in * n_out).map(|tap| tap.chunks_mut(BLOCK * n_out)).collect();
         let blocks: Vec<Vec<&mut [f32]>> = (0..n_in.div_ceil(BLOCK))

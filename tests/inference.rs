@@ -18,7 +18,8 @@ fn check(name: &str, config: SegModelConfig) {
         let expected: Array4<f32> = npy(&format!("models/logits_{name}_{input}.npy"));
         let (n, _, h, w) = images.dim();
         let values = images.as_slice().unwrap();
-        for (form, logits) in [("cpu", cpu.forward(values, n, h, w)), ("burn", burn.forward(values, n, h, w))] {
+        for (form, logits) in [("cpu", cpu.forward(values, n, h, w)), ("burn", burn.forward(values, n, h, w))]
+        {
             let logits = Array4::from_shape_vec((n, 1, h, w), logits.unwrap()).unwrap();
             let (error, range) = largest_error(&logits, &expected);
             assert!(error <= 1e-4 * range, "{name} {input} {form}: off by {error}, range {range}");

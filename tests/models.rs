@@ -42,12 +42,11 @@ pub(crate) fn from_recipe(name: &str, config: SegModelConfig) -> SegModel {
 
 /// The largest difference, and the range of the expected values.
 pub(crate) fn largest_error(found: &Array4<f32>, expected: &Array4<f32>) -> (f32, f32) {
-    let range = expected.iter().fold(f32::MIN, |m, &v| m.max(v))
-        - expected.iter().fold(f32::MAX, |m, &v| m.min(v));
+    let range =
+        expected.iter().fold(f32::MIN, |m, &v| m.max(v)) - expected.iter().fold(f32::MAX, |m, &v| m.min(v));
     // Not `f32::max`, which would pass over a NaN.
-    let worst = (found - expected)
-        .iter()
-        .fold(0.0_f32, |m, v| if v.abs() > m || v.is_nan() { v.abs() } else { m });
+    let worst =
+        (found - expected).iter().fold(0.0_f32, |m, v| if v.abs() > m || v.is_nan() { v.abs() } else { m });
     (worst, range)
 }
 

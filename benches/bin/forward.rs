@@ -22,8 +22,9 @@ fn main() {
     let [side, count, n_threads, repeats] =
         [side, count, n_threads, repeats].map(|number| number.parse::<usize>().expect("a number"));
     rayon::ThreadPoolBuilder::new().num_threads(n_threads).build_global().expect("threads");
-    let images: Vec<f32> =
-        (0..count * 3 * side * side).map(|i| (i.wrapping_mul(2_654_435_761) % 1000) as f32 / 500.0 - 1.0).collect();
+    let images: Vec<f32> = (0..count * 3 * side * side)
+        .map(|i| (i.wrapping_mul(2_654_435_761) % 1000) as f32 / 500.0 - 1.0)
+        .collect();
     let device = Device::flex();
     let model = config.init_seeded(1, &device);
     let seconds = match form.as_str() {
@@ -79,7 +80,8 @@ fn config(name: &str) -> SegModelConfig {
 fn multiply_add_rate(n_threads: usize) -> f64 {
     let start = Instant::now();
     let n: f64 = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..n_threads).map(|_| scope.spawn(|| Arch::new().dispatch(MultiplyAdd))).collect();
+        let workers: Vec<_> =
+            (0..n_threads).map(|_| scope.spawn(|| Arch::new().dispatch(MultiplyAdd))).collect();
         workers.into_iter().map(|worker| worker.join().expect("a number")).sum()
     });
     n / start.elapsed().as_secs_f64() / 1e9

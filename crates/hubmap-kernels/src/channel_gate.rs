@@ -98,13 +98,16 @@ pub fn scale_channels(values: &mut [f32], factors: &[f32], summands: Option<&[f3
         let factors = for_block(&factors[at * channels..(at + 1) * channels]);
         let summands = for_block(&summands[at * channels..(at + 1) * channels]);
         values.par_chunks_mut(task_len(channels)).for_each(|values| {
-            Arch::new().dispatch(#[inline(always)] || {
-                for values in values.chunks_mut(block_len(channels)) {
-                    for ((value, factor), summand) in values.iter_mut().zip(&factors).zip(&summands) {
-                        *value = value.mul_add(*factor, *summand);
+            Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    for values in values.chunks_mut(block_len(channels)) {
+                        for ((value, factor), summand) in values.iter_mut().zip(&factors).zip(&summands) {
+                            *value = value.mul_add(*factor, *summand);
+                        }
                     }
-                }
-            });
+                },
+            );
         });
     });
 }

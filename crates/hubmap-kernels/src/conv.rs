@@ -76,7 +76,9 @@ impl ConvShape {
             "kernels are 1x1 or 3x3 with stride 1 or 2, or 4x4 with stride 2"
         } else if upsampled && self.stride != 1 {
             "only a convolution of stride 1 reads an upsampled source"
-        } else if self.groups > 1 && (self.sources.len() > 1 || self.sources.iter().any(|s| s.upsampled && !s.zeros_between)) {
+        } else if self.groups > 1
+            && (self.sources.len() > 1 || self.sources.iter().any(|s| s.upsampled && !s.zeros_between))
+        {
             "a grouped convolution reads one source that is not upsampled by repetition"
         } else if !self.sources[0].channels.is_multiple_of(self.groups)
             || !self.out_channels.is_multiple_of(self.groups)
@@ -183,7 +185,11 @@ impl Conv {
     /// the feature maps, which are usually larger than the weights.
     ///
     /// The weights go into `buffer`, which can be used again.
-    pub fn gated<'a>(&'a self, gates: &[f32], buffer: &'a mut Vec<f32>) -> Result<GatedConv<'a>, KernelError> {
+    pub fn gated<'a>(
+        &'a self,
+        gates: &[f32],
+        buffer: &'a mut Vec<f32>,
+    ) -> Result<GatedConv<'a>, KernelError> {
         let expected = self.shape.sources.iter().map(|s| s.channels).sum();
         if gates.len() != expected {
             return Err(KernelError::Gates { found: gates.len(), expected });
@@ -219,7 +225,9 @@ impl Conv {
 
     /// Inputs of one panel.
     fn depth(&self) -> usize {
-        self.panels.first().map_or(0, |panel| self.panels.get(1).map_or(self.weights.len(), |p| p.weights_start) / panel.width())
+        self.panels.first().map_or(0, |panel| {
+            self.panels.get(1).map_or(self.weights.len(), |p| p.weights_start) / panel.width()
+        })
     }
 
     /// Bytes of its weights.

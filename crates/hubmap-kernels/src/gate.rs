@@ -129,8 +129,12 @@ pub fn concatenate(sources: &[(Images<'_>, bool)], output: &mut [f32]) -> Result
     for &(images, upsampled) in sources {
         let extent = images.extent();
         let scale = if upsampled { 2 } else { 1 };
-        let here =
-            Extent { count: extent.count, height: extent.height * scale, width: extent.width * scale, channels };
+        let here = Extent {
+            count: extent.count,
+            height: extent.height * scale,
+            width: extent.width * scale,
+            channels,
+        };
         if joined.is_some_and(|other| other != here) {
             return Err(KernelError::Source { extent, channels: extent.channels });
         }

@@ -9,9 +9,9 @@ mod microkernel;
 pub mod normalization;
 pub mod parameter_update;
 mod rows;
+mod thin;
 pub mod upsampling;
 mod weight_gradient;
-mod thin;
 
 pub use conv::{Conv, ConvShape, Finish, GatedConv, Source};
 pub use error::KernelError;

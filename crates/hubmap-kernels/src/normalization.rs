@@ -360,16 +360,20 @@ impl InputGradient<'_> {
         let [by_gradient, by_input, centre, constant] =
             [self.by_gradient, self.by_input, self.centre, self.constant].map(for_block);
         gradient.par_chunks_mut(n).zip(input.par_chunks(n)).for_each(|(gradient, input)| {
-            Arch::new().dispatch(#[inline(always)] || {
-                let block = block_len(channels);
-                for (gradient, input) in gradient.chunks_mut(block).zip(input.chunks(block)) {
-                    let factors = by_gradient.iter().zip(&by_input).zip(&centre).zip(&constant);
-                    for ((g, x), (((a, b), centre), constant)) in gradient.iter_mut().zip(input).zip(factors)
-                    {
-                        *g = a.mul_add(*g, b.mul_add(x - centre, *constant));
+            Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    let block = block_len(channels);
+                    for (gradient, input) in gradient.chunks_mut(block).zip(input.chunks(block)) {
+                        let factors = by_gradient.iter().zip(&by_input).zip(&centre).zip(&constant);
+                        for ((g, x), (((a, b), centre), constant)) in
+                            gradient.iter_mut().zip(input).zip(factors)
+                        {
+                            *g = a.mul_add(*g, b.mul_add(x - centre, *constant));
+                        }
                     }
-                }
-            });
+                },
+            );
         });
     }
 }

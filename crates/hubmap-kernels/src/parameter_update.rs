@@ -58,18 +58,21 @@ impl AmsgradStep {
             .zip(moments.second.par_chunks_mut(TASK_LEN))
             .zip(moments.largest_second.par_chunks_mut(TASK_LEN))
             .for_each(|((((values, gradient), first), second), largest)| {
-                Arch::new().dispatch(#[inline(always)] || {
-                    let moments = first.iter_mut().zip(second).zip(largest);
-                    for ((value, &gradient), ((first, second), largest)) in
-                        values.iter_mut().zip(gradient).zip(moments)
-                    {
-                        *first = *first * beta_1 + gradient * new_1;
-                        *second = *second * beta_2 + gradient * gradient * new_2;
-                        *largest = if *second > *largest { *second } else { *largest };
-                        let root = (*largest * correction).sqrt() + epsilon;
-                        *value = *value * kept - step * *first / root;
-                    }
-                });
+                Arch::new().dispatch(
+                    #[inline(always)]
+                    || {
+                        let moments = first.iter_mut().zip(second).zip(largest);
+                        for ((value, &gradient), ((first, second), largest)) in
+                            values.iter_mut().zip(gradient).zip(moments)
+                        {
+                            *first = *first * beta_1 + gradient * new_1;
+                            *second = *second * beta_2 + gradient * gradient * new_2;
+                            *largest = if *second > *largest { *second } else { *largest };
+                            let root = (*largest * correction).sqrt() + epsilon;
+                            *value = *value * kept - step * *first / root;
+                        }
+                    },
+                );
             });
     }
 }
@@ -82,10 +85,13 @@ pub fn move_average(average: &mut [f32], values: &[f32], decay: f64) {
     assert_eq!(average.len(), values.len());
     let (old, new) = (decay as f32, (1.0 - decay) as f32);
     average.par_chunks_mut(TASK_LEN).zip(values.par_chunks(TASK_LEN)).for_each(|(average, values)| {
-        Arch::new().dispatch(#[inline(always)] || {
-            for (average, value) in average.iter_mut().zip(values) {
-                *average = *average * old + *value * new;
-            }
-        });
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (average, value) in average.iter_mut().zip(values) {
+                    *average = *average * old + *value * new;
+                }
+            },
+        );
     });
 }

@@ -83,7 +83,8 @@ impl WithSimd for Row<'_> {
         let kernel_rows: Vec<(&[f32], &[f32])> = (0..self.conv.kernel_px)
             .filter(|ky| (half..height + half).contains(&(y + ky)))
             .map(|ky| {
-                let input = &self.images.data()[(self.row + ky - half) * width * channels..][..width * channels];
+                let input =
+                    &self.images.data()[(self.row + ky - half) * width * channels..][..width * channels];
                 let len = self.conv.kernel_px * channels;
                 (input, &self.conv.weights[ky * len..][..len])
             })
@@ -94,9 +95,8 @@ impl WithSimd for Row<'_> {
                 let mut sums = [simd.splat_f32s(0.0); PIXELS];
                 let mut rests = [self.conv.bias; PIXELS];
                 for (input, weights) in &kernel_rows {
-                    let inputs: [&[f32]; PIXELS] = std::array::from_fn(|pixel| {
-                        &input[(x + pixel - half) * channels..][..weights.len()]
-                    });
+                    let inputs: [&[f32]; PIXELS] =
+                        std::array::from_fn(|pixel| &input[(x + pixel - half) * channels..][..weights.len()]);
                     dot(simd, &mut sums, &mut rests, &inputs, weights);
                 }
                 for pixel in 0..PIXELS {

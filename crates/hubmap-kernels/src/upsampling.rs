@@ -46,5 +46,8 @@ pub fn crop(from: Images<'_>, to: Extent) -> Vec<f32> {
     let extent = from.extent();
     let (long, short) = (extent.width * extent.channels, to.width * to.channels);
     let rows = from.data().chunks_exact(long * extent.height.max(1));
-    rows.flat_map(|image| image.chunks_exact(long).take(to.height).flat_map(|row| row[..short].iter().copied())).collect()
+    rows.flat_map(|image| {
+        image.chunks_exact(long).take(to.height).flat_map(|row| row[..short].iter().copied())
+    })
+    .collect()
 }

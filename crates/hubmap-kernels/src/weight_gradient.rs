@@ -30,7 +30,9 @@ pub fn weight_gradient(
     out_gradient: Images<'_>,
 ) -> Result<Vec<f32>, KernelError> {
     if shape.sources.iter().any(|s| s.zeros_between) {
-        return Err(KernelError::Shape { problem: "there are no weight gradients over a source with zeros between" });
+        return Err(KernelError::Shape {
+            problem: "there are no weight gradients over a source with zeros between",
+        });
     }
     let out = shape.output_extent(sources)?;
     if out_gradient.extent() != out {
@@ -135,7 +137,9 @@ impl WithSimd for Add<'_> {
         // 8 to 12 sums: with fewer the processor waits, with more the compiler runs out of registers.
         match (n_out, n_vectors) {
             (1, _) => product.compute::<S, 1, 2>(weights, row_len),
-            (out, vectors) if out % 3 == 0 && vectors % 6 == 3 => product.compute::<S, 3, 3>(weights, row_len),
+            (out, vectors) if out % 3 == 0 && vectors % 6 == 3 => {
+                product.compute::<S, 3, 3>(weights, row_len)
+            }
             (out, _) if out % 6 == 0 => product.compute::<S, 6, 2>(weights, row_len),
             _ => product.compute::<S, 4, 2>(weights, row_len),
         }

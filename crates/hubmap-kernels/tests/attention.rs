@@ -1,7 +1,8 @@
 //! Means, gates, single-channel convolutions and joins equal their definitions.
 
 use hubmap_kernels::{
-    Conv, ConvShape, Extent, Finish, Images, KernelError, Source, ThinConv, apply_gates, channel_means, concatenate,
+    Conv, ConvShape, Extent, Finish, Images, KernelError, Source, ThinConv, apply_gates, channel_means,
+    concatenate,
 };
 use proptest::prelude::*;
 
@@ -132,10 +133,17 @@ fn calls_that_do_not_fit_are_refused() {
     assert!(matches!(thin.run(images, &mut [0.0; 4]), Err(KernelError::Source { .. })));
     let thin = ThinConv::new(2, 1, &[0.0; 2], 0.0).unwrap();
     assert!(matches!(thin.run(images, &mut [0.0; 5]), Err(KernelError::Length { .. })));
-    assert!(matches!(apply_gates(&mut [0.0; 8], extent, &[0.0; 3], &[0.0; 4]), Err(KernelError::Length { .. })));
+    assert!(matches!(
+        apply_gates(&mut [0.0; 8], extent, &[0.0; 3], &[0.0; 4]),
+        Err(KernelError::Length { .. })
+    ));
     assert!(matches!(concatenate(&[], &mut []), Err(KernelError::Sources { .. })));
-    assert!(matches!(concatenate(&[(images, true), (images, false)], &mut [0.0; 8]), Err(KernelError::Source { .. })));
-    let shape = ConvShape { sources: vec![Source::plain(2)], out_channels: 1, kernel_px: 1, stride: 1, groups: 1 };
+    assert!(matches!(
+        concatenate(&[(images, true), (images, false)], &mut [0.0; 8]),
+        Err(KernelError::Source { .. })
+    ));
+    let shape =
+        ConvShape { sources: vec![Source::plain(2)], out_channels: 1, kernel_px: 1, stride: 1, groups: 1 };
     let conv = Conv::new(shape, &[0.0; 2], &[0.0]).unwrap();
     assert!(matches!(conv.gated(&[0.0; 3], &mut Vec::new()), Err(KernelError::Gates { .. })));
 }

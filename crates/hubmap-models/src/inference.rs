@@ -3,8 +3,8 @@
 //! On the CPU backend the network runs through [`hubmap_kernels`], channels last, without materialising
 //! upsampled or concatenated feature maps; on other devices it stays a Burn network.
 
-mod burn_model;
 mod buffers;
+mod burn_model;
 mod decoder;
 mod encoder;
 mod fold;

@@ -68,7 +68,13 @@ impl Taps {
         });
         // For every position of the window backward, the positions of this one that lead there.
         let axis: Vec<Vec<usize>> = (0..back_px)
-            .map(|at| if shape.sources[index].upsampled { upsampled_taps(kernel, at) } else { vec![kernel - 1 - at] })
+            .map(|at| {
+                if shape.sources[index].upsampled {
+                    upsampled_taps(kernel, at)
+                } else {
+                    vec![kernel - 1 - at]
+                }
+            })
             .collect();
         let of_positions = (0..back_px * back_px)
             .map(|at| {

@@ -94,9 +94,11 @@ impl Taps {
         let mut values = vec![0.0; weights.len()];
         // Block by block, which the first-level cache holds.
         const BLOCK: usize = 16;
-        let mut planes: Vec<_> = values.chunks_mut(n_in * n_out).map(|tap| tap.chunks_mut(BLOCK * n_out)).collect();
-        let blocks: Vec<Vec<&mut [f32]>> =
-            (0..n_in.div_ceil(BLOCK)).map(|_| planes.iter_mut().filter_map(Iterator::next).collect()).collect();
+        let mut planes: Vec<_> =
+            values.chunks_mut(n_in * n_out).map(|tap| tap.chunks_mut(BLOCK * n_out)).collect();
+        let blocks: Vec<Vec<&mut [f32]>> = (0..n_in.div_ceil(BLOCK))
+            .map(|_| planes.iter_mut().filter_map(Iterator::next).collect())
+            .collect();
         blocks.into_par_iter().enumerate().for_each(|(block, mut planes)| {
             let first = block * BLOCK;
             let n = BLOCK.min(n_in - first);

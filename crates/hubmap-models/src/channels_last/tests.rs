@@ -1,6 +1,6 @@
 //! Every operation and all its gradients equal those composed of Burn's own operations.
 
-use burn::module::Param;
+use burn::module::{Module, Param};
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Distribution, Gradients, Tensor, TensorData};
@@ -11,13 +11,14 @@ fn random<const D: usize>(dims: [usize; D]) -> Tensor<D> {
     Tensor::random(dims, Distribution::Normal(0.3, 1.0), &Device::flex().autodiff())
 }
 
-/// A leaf `[n, c, h, w]` and its maps: channels first in memory, or last.
+/// Maps of `[n, c, h, w]` and the leaf that they are: channels first in memory, or last.
+///
+/// They are a leaf themselves, because Burn walks back over every other node only once.
 fn leaf(dims: [usize; 4], channels_first: bool) -> (Tensor<4>, Maps) {
     let [n, c, h, w] = dims;
-    let leaf =
-        if channels_first { random(dims) } else { random([n, h, w, c]).permute([0, 3, 1, 2]).detach() };
-    let leaf = leaf.require_grad();
-    (leaf.clone(), Maps::from_channels_first(leaf))
+    let values = if channels_first { random(dims).permute([0, 2, 3, 1]) } else { random([n, h, w, c]) };
+    let leaf = values.detach().require_grad();
+    (leaf.clone(), Maps(leaf))
 }
 
 fn layer(channels: [usize; 2], kernel: usize, stride: usize, groups: usize, bias: bool) -> Conv2d {

@@ -186,8 +186,10 @@ impl Attention {
 
     /// Joins the first source, upsampled, with the others, and applies itself.
     fn join(&self, sources: &[Images<'_>], buffers: &mut Buffers) -> Result<Features, KernelError> {
-        let flagged: Vec<_> = sources.iter().enumerate().map(|(index, &images)| (images, index == 0)).collect();
-        let below = sources.first().map(Images::extent).ok_or(KernelError::Sources { found: 0, expected: 1 })?;
+        let flagged: Vec<_> =
+            sources.iter().enumerate().map(|(index, &images)| (images, index == 0)).collect();
+        let below =
+            sources.first().map(Images::extent).ok_or(KernelError::Sources { found: 0, expected: 1 })?;
         let mut joined = buffers.take(Extent {
             height: 2 * below.height,
             width: 2 * below.width,

@@ -21,8 +21,7 @@ fn folded(layer: &ConvNorm) -> (Vec<f32>, Vec<f32>) {
     let [out_channels, group_in, kernel_px, _] = layer.conv.weight.dims();
     let mut weights = values(&layer.conv.weight);
     let (scale, shift) = (values(&layer.bn.weight), values(&layer.bn.bias));
-    let (mean, variance) =
-        (numbers(layer.bn.running_mean.value()), numbers(layer.bn.running_var.value()));
+    let (mean, variance) = (numbers(layer.bn.running_mean.value()), numbers(layer.bn.running_var.value()));
     let mut bias = Vec::with_capacity(out_channels);
     for (channel, weights) in weights.chunks_exact_mut(group_in * kernel_px * kernel_px).enumerate() {
         let factor = f64::from(scale[channel]) / (f64::from(variance[channel]) + EPSILON).sqrt();
@@ -38,7 +37,8 @@ fn folded(layer: &ConvNorm) -> (Vec<f32>, Vec<f32>) {
 pub(super) fn fold_in_place(mut layer: ConvNorm) -> ConvNorm {
     let (weights, bias) = folded(&layer);
     let (shape, device) = (layer.conv.weight.dims(), layer.conv.weight.device());
-    layer.conv.weight = layer.conv.weight.map(|_| Tensor::from_data(TensorData::new(weights, shape), &device));
+    layer.conv.weight =
+        layer.conv.weight.map(|_| Tensor::from_data(TensorData::new(weights, shape), &device));
     layer.conv.bias = Some(Param::from_data(TensorData::new(bias, [shape[0]]), &device));
     layer
 }

@@ -20,7 +20,9 @@ pub enum ForwardError {
     #[error(transparent)]
     Size(#[from] InputSizeError),
     /// The numbers do not make images of this size.
-    #[error("{found} numbers do not make {count} images of 3 x {height} x {width} (channels x rows x columns)")]
+    #[error(
+        "{found} numbers do not make {count} images of 3 x {height} x {width} (channels x rows x columns)"
+    )]
     Length {
         /// Numbers given.
         found: usize,

@@ -107,3 +107,44 @@ fn the_device_chooses_the_form_and_sizes_are_checked() {
     let error = model.forward(&[0.0; 3 * 32 * 32], 2, 32, 32).unwrap_err();
     assert!(error.to_string().contains("3072 numbers do not make 2 images"), "{error}");
 }
+
+/// Names begin with `tch`, so that one filter runs what needs LibTorch.
+#[cfg(feature = "tch")]
+mod tch {
+    use hubmap_models::SegModel;
+
+    use super::*;
+    use crate::models::from_recipe_on;
+
+    fn check(name: &str, config: SegModelConfig) {
+        let device = "tch:cpu".parse::<hubmap_cli::DeviceSpec>().unwrap().device();
+        let model: SegModel = from_recipe_on(name, config, &device);
+        let training = |images: &Array4<f32>| {
+            let logits = model.forward(to_tensor(images, &device)).into_data();
+            logits.iter::<f32>().collect::<Vec<f32>>()
+        };
+        let inference = InferenceModel::new(model.clone()).unwrap();
+        assert!(matches!(inference, InferenceModel::Burn(_)));
+        for input in ["a", "b"] {
+            let images: Array4<f32> = npy(&format!("models/input_{input}.npy"));
+            let expected: Array4<f32> = npy(&format!("models/logits_{name}_{input}.npy"));
+            let (n, _, h, w) = images.dim();
+            let folded = inference.forward(images.as_slice().unwrap(), n, h, w).unwrap();
+            for logits in [training(&images), folded] {
+                let logits = Array4::from_shape_vec((n, 1, h, w), logits).unwrap();
+                let (error, range) = largest_error(&logits, &expected);
+                assert!(error <= 1e-4 * range, "{name} {input}: off by {error}, range {range}");
+            }
+        }
+    }
+
+    #[test]
+    fn tiny_unet() {
+        check("tiny_unet_regnety_002", UNET);
+    }
+
+    #[test]
+    fn tiny_unetplusplus_with_scse() {
+        check("tiny_unetpp_regnety_002_scse", UNETPP);
+    }
+}

@@ -33,11 +33,16 @@ fn from_tensor(tensor: Tensor<4>) -> Array4<f32> {
 
 /// The network with the formula's weights, through a file.
 pub(crate) fn from_recipe(name: &str, config: SegModelConfig) -> SegModel {
+    from_recipe_on(name, config, &Device::flex())
+}
+
+/// The same on another device.
+pub(crate) fn from_recipe_on(name: &str, config: SegModelConfig, device: &Device) -> SegModel {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("weights.safetensors");
     recipe::write(&path, &recipe::tensors(name));
     assert_eq!(guess_config(&path).unwrap(), config);
-    load_weights(config.init(&Device::flex()), &config, &path).unwrap()
+    load_weights(config.init(device), &config, &path).unwrap()
 }
 
 /// The largest difference, and the range of the expected values.

@@ -16,7 +16,7 @@ pub struct CommonArgs {
     #[arg(long, value_name = "TABLE.KEY=VALUE", global = true)]
     pub set: Vec<String>,
 
-    /// Where networks run
+    /// Where networks run: flex (pure-Rust CPU), or in a build with LibTorch tch:cpu or tch:cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "flex", global = true)]
     pub device: DeviceSpec,
 

@@ -12,7 +12,7 @@ mod progress;
 pub use args::CommonArgs;
 pub use bars::{DataGenBars, InferBars, TrainBars};
 pub use config::{BASE_CONFIG, Config};
-pub use device::{DeviceSpec, UnknownDevice};
+pub use device::{DeviceError, DeviceSpec};
 pub use interrupt::requested as interrupted;
 pub use outcome::{Outcome, UsageError, print_line, run};
 pub use progress::{Bar, Progress};

@@ -89,19 +89,19 @@ pub fn apply_gates(
         .for_each(|(row, (data, pixel_gates))| {
             let image = row / extent.height;
             let channel_gates = &channel_gates[image * extent.channels..][..extent.channels];
-            arch.dispatch(Gates { data, channel_gates, pixel_gates });
+            arch.dispatch(GatedRow { data, channel_gates, pixel_gates });
         });
     Ok(())
 }
 
 /// One row of [`apply_gates`].
-struct Gates<'a> {
+struct GatedRow<'a> {
     data: &'a mut [f32],
     channel_gates: &'a [f32],
     pixel_gates: &'a [f32],
 }
 
-impl WithSimd for Gates<'_> {
+impl WithSimd for GatedRow<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -1,4 +1,8 @@
 #![doc = include_str!("../README.md")]
+#![expect(
+    clippy::inline_always,
+    reason = "code gets vector instructions by being inlined into pulp's dispatch"
+)]
 
 pub mod channel_gate;
 mod conv;

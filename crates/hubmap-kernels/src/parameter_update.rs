@@ -39,7 +39,7 @@ impl AmsgradStep {
     ///
     /// # Panics
     /// If slices differ in length.
-    pub fn apply(&self, values: &mut [f32], gradient: &[f32], moments: Moments<'_>) {
+    pub fn apply(&self, values: &mut [f32], gradient: &[f32], moments: &mut Moments<'_>) {
         let n = values.len();
         assert!(
             [gradient.len(), moments.first.len(), moments.second.len(), moments.largest_second.len()]

@@ -58,33 +58,33 @@ impl ThinConv {
         output
             .par_chunks_mut(extent.width)
             .enumerate()
-            .for_each(|(row, output)| arch.dispatch(Row { conv: self, images, row, output }));
+            .for_each(|(y, output)| arch.dispatch(OutputRow { conv: self, images, y, output }));
         Ok(())
     }
 }
 
 /// One row of output.
-struct Row<'a> {
+struct OutputRow<'a> {
     conv: &'a ThinConv,
     images: Images<'a>,
     /// Counted through all images.
-    row: usize,
+    y: usize,
     output: &'a mut [f32],
 }
 
-impl WithSimd for Row<'_> {
+impl WithSimd for OutputRow<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Extent { height, width, channels, .. } = self.images.extent();
         let half = self.conv.kernel_px / 2;
-        let y = self.row % height;
+        let y = self.y % height;
         let kernel_rows: Vec<(&[f32], &[f32])> = (0..self.conv.kernel_px)
             .filter(|ky| (half..height + half).contains(&(y + ky)))
             .map(|ky| {
                 let input =
-                    &self.images.data()[(self.row + ky - half) * width * channels..][..width * channels];
+                    &self.images.data()[(self.y + ky - half) * width * channels..][..width * channels];
                 let len = self.conv.kernel_px * channels;
                 (input, &self.conv.weights[ky * len..][..len])
             })

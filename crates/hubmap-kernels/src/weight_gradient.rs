@@ -138,7 +138,7 @@ impl WithSimd for Add<'_> {
         match (n_out, n_vectors) {
             (1, _) => product.compute::<S, 1, 2>(weights, row_len),
             (out, vectors) if out % 3 == 0 && vectors % 6 == 3 => {
-                product.compute::<S, 3, 3>(weights, row_len)
+                product.compute::<S, 3, 3>(weights, row_len);
             }
             (out, _) if out % 6 == 0 => product.compute::<S, 6, 2>(weights, row_len),
             _ => product.compute::<S, 4, 2>(weights, row_len),

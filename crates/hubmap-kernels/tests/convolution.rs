@@ -1,4 +1,5 @@
 //! Convolutions equal a plain computation in f64, for every layout of sources, groups and sizes.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use hubmap_kernels::{Conv, ConvShape, Extent, Finish, Images, KernelError, Source};
 use proptest::prelude::*;
@@ -72,7 +73,7 @@ fn expected(
     all
 }
 
-fn check(shape: ConvShape, count: usize, height: usize, width: usize, finish: Finish) {
+fn check(shape: &ConvShape, count: usize, height: usize, width: usize, finish: Finish) {
     let weights = noise(shape.n_weights(), 1);
     let bias = noise(shape.out_channels, 2);
     let sources: Vec<(Vec<f32>, Extent)> = shape
@@ -92,7 +93,7 @@ fn check(shape: ConvShape, count: usize, height: usize, width: usize, finish: Fi
     let before = noise(extent.len(), 99);
     let mut output = before.clone();
     conv.run(&images, &mut output, finish).unwrap();
-    let expected = expected(&shape, &weights, &bias, &sources, extent);
+    let expected = expected(shape, &weights, &bias, &sources, extent);
     let depth = (shape.group_in_channels() * shape.kernel_px * shape.kernel_px) as f64;
     for (index, (&found, &convolved)) in output.iter().zip(&expected).enumerate() {
         let mut value = convolved;
@@ -129,7 +130,7 @@ proptest! {
     ) {
         let sources = vec![Source::plain(per_group * groups)];
         let finish = Finish { accumulate, relu };
-        check(shape(sources, out_per_group * groups, kernel_px, stride, groups), count, height, width, finish);
+        check(&shape(sources, out_per_group * groups, kernel_px, stride, groups), count, height, width, finish);
     }
 
     #[test]
@@ -140,7 +141,7 @@ proptest! {
     ) {
         let sources = sources.into_iter().map(|(channels, upsampled)| if upsampled { Source::upsampled(channels) } else { Source::plain(channels) }).collect();
         let finish = Finish { accumulate: false, relu };
-        check(shape(sources, out_channels, kernel_px, 1, 1), count, 2 * half_height, 2 * half_width, finish);
+        check(&shape(sources, out_channels, kernel_px, 1, 1), count, 2 * half_height, 2 * half_width, finish);
     }
 }
 
@@ -148,15 +149,15 @@ proptest! {
 #[test]
 fn deep_layers() {
     let sources = vec![Source::upsampled(888), Source::plain(336)];
-    check(shape(sources, 40, 3, 1, 1), 1, 6, 4, Finish::default());
-    check(shape(vec![Source::plain(1512)], 32, 1, 2, 1), 1, 5, 5, Finish { accumulate: true, relu: true });
+    check(&shape(sources, 40, 3, 1, 1), 1, 6, 4, Finish::default());
+    check(&shape(vec![Source::plain(1512)], 32, 1, 2, 1), 1, 5, 5, Finish { accumulate: true, relu: true });
 }
 
 /// Without a border the sizes of a task matter: many rows, many tasks.
 #[test]
 fn many_tasks() {
-    check(shape(vec![Source::plain(8)], 8, 3, 1, 1), 2, 70, 90, Finish { accumulate: false, relu: true });
-    check(shape(vec![Source::upsampled(8), Source::plain(3)], 8, 3, 1, 1), 2, 70, 90, Finish::default());
+    check(&shape(vec![Source::plain(8)], 8, 3, 1, 1), 2, 70, 90, Finish { accumulate: false, relu: true });
+    check(&shape(vec![Source::upsampled(8), Source::plain(3)], 8, 3, 1, 1), 2, 70, 90, Finish::default());
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! Updates of parameters in place, on Burn's CPU backend.
+#![expect(clippy::result_large_err, reason = "tensors that are elsewhere are given back")]
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
@@ -43,7 +44,7 @@ pub(crate) fn amsgrad<const D: usize>(
     AmsgradStep { time: i32::try_from(time).unwrap_or(i32::MAX), ..step }.apply(
         new.storage_mut(),
         slope.storage(),
-        Moments {
+        &mut Moments {
             first: first.storage_mut(),
             second: second.storage_mut(),
             largest_second: largest.storage_mut(),

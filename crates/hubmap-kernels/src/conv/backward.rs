@@ -12,6 +12,7 @@ impl ConvShape {
     ///
     /// Of an upsampled source, its stride of 2 leads to the source's own resolution with 16 products per pixel
     /// instead of 36.
+    #[must_use]
     pub fn backward(&self, index: usize) -> Self {
         let upsampled = self.sources[index].upsampled;
         let source = if self.stride == 1 { Source::plain } else { Source::spread };

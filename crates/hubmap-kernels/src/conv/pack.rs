@@ -75,6 +75,9 @@ impl Conv {
     }
 }
 
+/// Channels of both kinds that are transposed at a time: the first-level cache holds them.
+const BLOCK: usize = 16;
+
 /// Weights with the output channels side by side, as panels take them.
 pub(super) struct Taps {
     /// `[tap, input channel of a group, output channel]`.
@@ -92,8 +95,6 @@ impl Taps {
         let (n_taps, n_in, n_out) =
             (shape.kernel_px * shape.kernel_px, shape.group_in_channels(), shape.out_channels);
         let mut values = vec![0.0; weights.len()];
-        // Block by block, which the first-level cache holds.
-        const BLOCK: usize = 16;
         let mut planes: Vec<_> =
             values.chunks_mut(n_in * n_out).map(|tap| tap.chunks_mut(BLOCK * n_out)).collect();
         let blocks: Vec<Vec<&mut [f32]>> = (0..n_in.div_ceil(BLOCK))

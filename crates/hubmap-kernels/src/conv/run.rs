@@ -263,10 +263,10 @@ impl Task<'_> {
                 // 4x4, which reaches two.
                 let reach = (self.conv.shape.kernel_px / 2).max(self.grid.step) as isize;
                 interior = centres.iter().all(|c| {
-                    (c.y >= 1)
-                        & (c.y + reach < extent.height as isize)
-                        & (c.x >= 1)
-                        & (c.x + reach < extent.width as isize)
+                    c.y >= 1
+                        && c.y + reach < extent.height as isize
+                        && c.x >= 1
+                        && c.x + reach < extent.width as isize
                 });
             }
             let channels = extent.channels;

@@ -151,7 +151,7 @@ pub(super) fn scale_and_shift(
 ) -> FlexTensor {
     let [scale, shift] = [scale, shift].map(in_order);
     let ordered: Vec<FlexTensor> = maps.iter().map(in_order).collect();
-    let residual = ordered.get(1).map(|r| r.storage::<f32>());
+    let residual = ordered.get(1).map(FlexTensor::storage::<f32>);
     let values = normalization::scale_and_shift(
         ordered[0].storage(),
         scale.storage(),
@@ -203,11 +203,17 @@ impl Gated {
         let [w1, b1, w2, b2] = [squeeze, squeeze_bias, excite, excite_bias].map(in_order);
         let per_pixel = 1.0 / (size.height * size.width) as f32;
         let mut mean = pixel_sums(maps.storage(), size.count, size.channels);
-        mean.iter_mut().for_each(|m| *m *= per_pixel);
+        for value in &mut mean {
+            *value *= per_pixel;
+        }
         let mut squeezed = linear(&mean, w1.storage(), b1.storage());
-        squeezed.iter_mut().for_each(|s| *s = if *s < 0.0 { 0.0 } else { *s });
+        for value in &mut squeezed {
+            *value = if *value < 0.0 { 0.0 } else { *value };
+        }
         let mut gates = linear(&squeezed, w2.storage(), b2.storage());
-        gates.iter_mut().for_each(|g| *g = 1.0 / (1.0 + (-*g).exp()));
+        for value in &mut gates {
+            *value = 1.0 / (1.0 + (-*value).exp());
+        }
         scale_channels(maps.storage_mut(), &gates, None, size.channels);
         Self { output: maps, kept: GateValues { mean, squeezed, gates } }
     }
@@ -236,7 +242,9 @@ impl GateValues {
         }
         let mut mean = times(&squeezed, squeeze.storage(), n);
         let per_pixel = 1.0 / (size.height * size.width) as f32;
-        mean.iter_mut().for_each(|m| *m *= per_pixel);
+        for value in &mut mean {
+            *value *= per_pixel;
+        }
         scale_channels(gradient.storage_mut(), &self.gates, Some(&mean), channels);
         GateGradients {
             maps: gradient,

@@ -177,7 +177,7 @@ impl Bottleneck {
     fn apply(&self, x: Maps) -> Maps {
         let x = Input::plain(x);
         let shortcut = match &self.downsample {
-            Some(downsample) => downsample.apply(&[x.clone()], Ending::none()),
+            Some(downsample) => downsample.apply(std::slice::from_ref(&x), Ending::none()),
             None => x.maps().clone(),
         };
         let x = self.conv1.apply(&[x], Ending::relu());

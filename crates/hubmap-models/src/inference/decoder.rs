@@ -37,13 +37,13 @@ impl CpuDecoder {
             Decoder::UnetPlusPlus(unet) => {
                 let skips = [c4, c3, c2, c1];
                 let mut blocks = Vec::new();
-                for layer in 0..N_SKIPS {
+                for (layer, &skip) in skips.iter().enumerate() {
                     for depth in 0..=layer {
                         let block = &unet.blocks[unetplusplus_position(depth, layer)];
                         let n_skips = if depth == 0 { layer + 1 } else { layer + 1 - depth };
                         let all = block.conv1.conv.weight.dims()[1];
-                        let below = all - skips[layer] * n_skips;
-                        blocks.push(Block::new(block, below, &vec![skips[layer]; n_skips])?);
+                        let below = all - skip * n_skips;
+                        blocks.push(Block::new(block, below, &vec![skip; n_skips])?);
                     }
                 }
                 let last = &unet.blocks[unetplusplus_position(0, N_SKIPS)];

@@ -55,23 +55,17 @@ fn main() {
         let start = Instant::now();
         let loss = LossTerms::new(&model.forward(images.clone()), &masks, LOSS);
         last_loss = f64::from(loss.total.clone().into_scalar::<f32>());
-        let forward = start.elapsed();
+        let forward = start.elapsed().as_secs_f64();
         let gradients = GradientsParams::from_grads(loss.total.backward(), &model);
-        let backward = start.elapsed();
+        let backward = start.elapsed().as_secs_f64();
         model = optimizer.step(RATE, model, gradients);
-        let optimized = start.elapsed();
+        let optimized = start.elapsed().as_secs_f64();
         ema.update(&model);
-        let averaged = start.elapsed();
+        let averaged = start.elapsed().as_secs_f64();
         if step >= N_WARM_UP {
-            let spans = [
-                forward,
-                backward.saturating_sub(forward),
-                optimized.saturating_sub(backward),
-                averaged.saturating_sub(optimized),
-                averaged,
-            ];
+            let spans = [forward, backward - forward, optimized - backward, averaged - optimized, averaged];
             for (all, span) in seconds.iter_mut().zip(spans) {
-                all.push(span.as_secs_f64());
+                all.push(span);
             }
         }
     }

@@ -19,7 +19,7 @@ pub struct Moments {
 /// Mean and biased variance over all pixels of `[pixels, channels]`.
 ///
 /// Squares are taken of differences from a pixel nearby and added up in blocks, so that a large mean costs no
-/// accuracy (Chan, Golub and `LeVeque`, 1983).
+/// accuracy (Chan et al., 1983).
 pub fn moments(values: &[f32], channels: usize) -> Moments {
     let parts: Vec<Part> = values
         .par_chunks(task_len(channels))

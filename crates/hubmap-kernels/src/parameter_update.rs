@@ -39,9 +39,12 @@ impl AmsgradStep {
     ///
     /// # Panics
     /// If slices differ in length.
-    pub fn apply(&self, values: &mut [f32], gradient: &[f32], moments: Moments<'_>) {
-        let Moments { first, second, largest_second } = moments;
-        assert!([gradient.len(), first.len(), second.len(), largest_second.len()] == [values.len(); 4]);
+    pub fn apply(&self, values: &mut [f32], gradient: &[f32], moments: &mut Moments<'_>) {
+        let n = values.len();
+        assert!(
+            [gradient.len(), moments.first.len(), moments.second.len(), moments.largest_second.len()]
+                == [n; 4]
+        );
         let Self { beta_1, beta_2, epsilon, rate, weight_decay, time } = *self;
         let kept = (1.0 - rate * f64::from(weight_decay)) as f32;
         let (new_1, new_2) = (1.0 - beta_1, 1.0 - beta_2);
@@ -51,9 +54,9 @@ impl AmsgradStep {
         values
             .par_chunks_mut(TASK_LEN)
             .zip(gradient.par_chunks(TASK_LEN))
-            .zip(first.par_chunks_mut(TASK_LEN))
-            .zip(second.par_chunks_mut(TASK_LEN))
-            .zip(largest_second.par_chunks_mut(TASK_LEN))
+            .zip(moments.first.par_chunks_mut(TASK_LEN))
+            .zip(moments.second.par_chunks_mut(TASK_LEN))
+            .zip(moments.largest_second.par_chunks_mut(TASK_LEN))
             .for_each(|((((values, gradient), first), second), largest)| {
                 Arch::new().dispatch(
                     #[inline(always)]

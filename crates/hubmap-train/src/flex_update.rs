@@ -1,4 +1,5 @@
 //! Updates of parameters in place, on Burn's CPU backend.
+#![expect(clippy::result_large_err, reason = "tensors that are elsewhere are given back")]
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
@@ -22,7 +23,6 @@ fn tensor<const D: usize>(numbers: FlexTensor) -> Tensor<D> {
 
 /// One step of AdamW with amsgrad in one pass; gives everything back where the tensors are elsewhere, and before
 /// the first step has made the moments.
-#[expect(clippy::result_large_err, reason = "not an error: the tensors go back to be updated by Burn")]
 pub(crate) fn amsgrad<const D: usize>(
     step: AmsgradStep,
     values: Tensor<D>,
@@ -44,7 +44,7 @@ pub(crate) fn amsgrad<const D: usize>(
     AmsgradStep { time: i32::try_from(time).unwrap_or(i32::MAX), ..step }.apply(
         new.storage_mut(),
         slope.storage(),
-        Moments {
+        &mut Moments {
             first: first.storage_mut(),
             second: second.storage_mut(),
             largest_second: largest.storage_mut(),
@@ -60,7 +60,6 @@ pub(crate) fn amsgrad<const D: usize>(
 }
 
 /// `decay · average + (1 - decay) · values` in one pass; gives the average back where the tensors are elsewhere.
-#[expect(clippy::result_large_err, reason = "not an error: the tensors go back to be updated by Burn")]
 pub(crate) fn average<const D: usize>(
     average: Tensor<D>,
     values: &Tensor<D>,

@@ -75,6 +75,9 @@ impl Conv {
     }
 }
 
+/// Channels of both kinds that are transposed at a time: the first-level cache holds them.
+const BLOCK: usize = 16;
+
 /// Weights with the output channels side by side, as panels take them.
 pub(super) struct Taps {
     /// `[tap, input channel of a group, output channel]`.
@@ -89,8 +92,6 @@ pub(super) struct Taps {
 impl Taps {
     /// From `[out_channels, group_in_channels, kernel_px, kernel_px]`.
     fn new(shape: &ConvShape, weights: &[f32]) -> Self {
-        // Block by block, which the first-level cache holds.
-        const BLOCK: usize = 16;
         let (n_taps, n_in, n_out) =
             (shape.kernel_px * shape.kernel_px, shape.group_in_channels(), shape.out_channels);
         let mut values = vec![0.0; weights.len()];

@@ -203,16 +203,16 @@ impl Gated {
         let [w1, b1, w2, b2] = [squeeze, squeeze_bias, excite, excite_bias].map(in_order);
         let per_pixel = 1.0 / (size.height * size.width) as f32;
         let mut mean = pixel_sums(maps.storage(), size.count, size.channels);
-        for m in &mut mean {
-            *m *= per_pixel;
+        for value in &mut mean {
+            *value *= per_pixel;
         }
         let mut squeezed = linear(&mean, w1.storage(), b1.storage());
-        for s in &mut squeezed {
-            *s = if *s < 0.0 { 0.0 } else { *s };
+        for value in &mut squeezed {
+            *value = if *value < 0.0 { 0.0 } else { *value };
         }
         let mut gates = linear(&squeezed, w2.storage(), b2.storage());
-        for g in &mut gates {
-            *g = 1.0 / (1.0 + (-*g).exp());
+        for value in &mut gates {
+            *value = 1.0 / (1.0 + (-*value).exp());
         }
         scale_channels(maps.storage_mut(), &gates, None, size.channels);
         Self { output: maps, kept: GateValues { mean, squeezed, gates } }
@@ -242,8 +242,8 @@ impl GateValues {
         }
         let mut mean = times(&squeezed, squeeze.storage(), n);
         let per_pixel = 1.0 / (size.height * size.width) as f32;
-        for m in &mut mean {
-            *m *= per_pixel;
+        for value in &mut mean {
+            *value *= per_pixel;
         }
         scale_channels(gradient.storage_mut(), &self.gates, Some(&mean), channels);
         GateGradients {

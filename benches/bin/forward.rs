@@ -41,7 +41,7 @@ fn main() {
         }),
         other => panic!("{other}: expected cpu or burn"),
     };
-    let peak_gflops = (0..5).map(|_| multiply_add_rate(n_threads)).fold(0.0, f64::max);
+    let peak_gflops = (0..40).map(|_| multiply_add_rate(n_threads)).fold(0.0, f64::max);
     println!(
         "{}",
         serde_json::json!({

@@ -8,7 +8,6 @@ mod composed;
 mod flex;
 mod gradients;
 #[cfg(test)]
-#[expect(clippy::expect_used, reason = "tests fail by panicking")]
 mod tests;
 
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;

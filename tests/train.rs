@@ -345,11 +345,13 @@ fn differences(found: &BTreeMap<String, Vec<f32>>, expected: &Value) -> (f64, f6
     (worst_value, worst_norm)
 }
 
-/// Every parameter has the expected gradient within `1e-3`: its norm, its mean and the probed values.
-fn check_gradients(found: &BTreeMap<String, Vec<f32>>, expected: &Value) {
+/// Every parameter has the expected gradient within `1e-3`: its norm, its mean and the probed values. Gives the
+/// largest error.
+fn check_gradients(found: &BTreeMap<String, Vec<f32>>, expected: &Value) -> f64 {
     let expected = expected.as_object().unwrap();
     let is_parameter = |name: &str| !name.contains("running_");
     assert_eq!(found.keys().filter(|name| is_parameter(name)).count(), expected.len());
+    let mut worst = 0.0_f64;
     for (name, summary) in expected {
         let found = found.get(name).unwrap_or_else(|| panic!("{name} is missing"));
         let n = found.len() as f64;
@@ -367,8 +369,10 @@ fn check_gradients(found: &BTreeMap<String, Vec<f32>>, expected: &Value) {
         }
         for error in errors {
             assert!(error <= 1e-3, "the gradient of {name} is off by {error}");
+            worst = worst.max(error);
         }
     }
+    worst
 }
 
 /// Puts gradients where the parameters are, so that they get names.
@@ -396,7 +400,8 @@ fn six_training_steps_of_the_tiny_model_match_pytorch() {
     let loss = LossTerms::new(&probe.forward(x.clone()), &y, BOTH);
     let mut grads = GradientsParams::from_grads(loss.total.backward(), &probe);
     let grads = by_name(&probe.valid().map(&mut GradientsInPlace(&mut grads)));
-    check_gradients(&grads, &fixture_["f64"][0]["grads"]);
+    let worst = check_gradients(&grads, &fixture_["f64"][0]["grads"]);
+    println!("gradients within {worst:.1e}");
 
     let mut optimizer = adamw(&RECIPE, &model);
     let mut ema = Ema::new(&model, 0.995);

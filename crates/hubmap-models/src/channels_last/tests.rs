@@ -1,14 +1,30 @@
 //! Every operation and all its gradients equal those composed of Burn's own operations.
 
+use std::cell::Cell;
+
 use burn::module::{Module, Param};
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::tensor::{Device, Distribution, Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 
 use super::{Affine, Ending, Gate, Input, Maps, composed, convolve};
 
+thread_local! {
+    /// Every test has a thread of its own, and so the same numbers on every run.
+    static SEED: Cell<u32> = const { Cell::new(1) };
+}
+
+/// Numbers in [-1.4, 2.0) that differ between neighbours and from call to call.
 fn random<const D: usize>(dims: [usize; D]) -> Tensor<D> {
-    Tensor::random(dims, Distribution::Normal(0.3, 1.0), &Device::flex().autodiff())
+    let mut state = SEED.get();
+    let values = (0..dims.iter().product())
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32 * 3.4 - 1.4
+        })
+        .collect();
+    SEED.set(state);
+    Tensor::from_data(TensorData::new(values, dims), &Device::flex().autodiff())
 }
 
 /// Maps of `[n, c, h, w]` and the leaf that they are: channels first in memory, or last.
@@ -44,24 +60,34 @@ fn gradients(output: &Maps) -> Gradients {
 
 #[track_caller]
 fn assert_same<const D: usize>(found: Tensor<D>, expected: Tensor<D>, what: &str) {
+    assert_within(2e-5, found, expected, what);
+}
+
+#[track_caller]
+fn assert_within<const D: usize>(tolerance: f32, found: Tensor<D>, expected: Tensor<D>, what: &str) {
     assert_eq!(found.dims(), expected.dims(), "{what}");
     let scale = expected.clone().abs().max().into_scalar::<f32>().max(1.0);
     let worst = found.sub(expected).abs().max().into_scalar::<f32>();
-    assert!(worst <= 2e-5 * scale, "{what} is off by {worst} of {scale}");
+    assert!(worst <= tolerance * scale, "{what} is off by {worst} of {scale}");
 }
 
 /// Compares two ways to compute the same, and the gradients of these leaves.
 #[track_caller]
 fn check(found: &Maps, expected: &Maps, fours: &[&Tensor<4>], ones: &[&Tensor<1>]) {
-    assert_same(found.0.clone(), expected.0.clone(), "the output");
+    check_within(2e-5, found, expected, fours, ones);
+}
+
+#[track_caller]
+fn check_within(tolerance: f32, found: &Maps, expected: &Maps, fours: &[&Tensor<4>], ones: &[&Tensor<1>]) {
+    assert_within(tolerance, found.0.clone(), expected.0.clone(), "the output");
     let (found, expected) = (gradients(found), gradients(expected));
     for (at, leaf) in fours.iter().enumerate() {
         let [found, expected] = [&found, &expected].map(|g| leaf.grad(g).expect("a gradient"));
-        assert_same(found, expected, &format!("the gradient of maps or weights {at}"));
+        assert_within(tolerance, found, expected, &format!("the gradient of maps or weights {at}"));
     }
     for (at, leaf) in ones.iter().enumerate() {
         let [found, expected] = [&found, &expected].map(|g| leaf.grad(g).expect("a gradient"));
-        assert_same(found, expected, &format!("the gradient of numbers per channel {at}"));
+        assert_within(tolerance, found, expected, &format!("the gradient of numbers per channel {at}"));
     }
 }
 
@@ -140,7 +166,9 @@ fn normalisation_by_the_batch() {
             assert_same(found_moments.mean, moments.mean, "the mean");
             assert_same(found_moments.variance, moments.variance, "the variance");
             let fours = if residual { vec![&x, &other] } else { vec![&x] };
-            check(&found, &expected, &fours, &[&weight, &bias]);
+            // One pixel has no variance: rounding is magnified by the root of 1 / epsilon, which is 316.
+            let tolerance = if n * h * w == 1 { 5e-4 } else { 2e-5 };
+            check_within(tolerance, &found, &expected, &fours, &[&weight, &bias]);
         }
     }
 }

@@ -4,7 +4,8 @@ use std::hint::black_box;
 
 use burn::tensor::Device;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use hubmap_kernels::{Conv, ConvShape, Extent, Finish, Images, Source, ThinConv, apply_gates, channel_means};
+use hubmap_kernels::gates::{apply_gates, channel_means};
+use hubmap_kernels::{Conv, ConvShape, Extent, Finish, Images, Source, ThinConv};
 use hubmap_models::{Attention, CpuModel, DecoderKind, EncoderKind, SegModelConfig};
 
 /// Layers of Unet-regnety_016 on a tile of 512 px: name, sources, output channels, window, stride, groups, side of the output.

@@ -4,10 +4,9 @@
     reason = "code gets vector instructions by being inlined into pulp's dispatch"
 )]
 
-pub mod channel_gate;
 mod conv;
 mod error;
-mod gate;
+pub mod gates;
 mod images;
 mod microkernel;
 pub mod normalization;
@@ -19,7 +18,6 @@ mod weight_gradient;
 
 pub use conv::{Conv, ConvShape, Finish, GatedConv, Source};
 pub use error::KernelError;
-pub use gate::{apply_gates, channel_means, concatenate};
 pub use images::{Extent, Images};
 pub use thin::ThinConv;
 pub use weight_gradient::weight_gradient;

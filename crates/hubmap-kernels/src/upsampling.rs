@@ -1,8 +1,8 @@
-//! Nearest upsampling by two.
+//! Nearest upsampling by two, its gradient, and joining and cropping of maps.
 
 use rayon::prelude::*;
 
-use crate::{Extent, Images};
+use crate::{Extent, Images, KernelError};
 
 /// Every pixel of `[rows, width, channels]` becomes 2×2 pixels: `[2 · rows, 2 · width, channels]`.
 ///
@@ -50,4 +50,48 @@ pub fn crop(from: Images<'_>, to: Extent) -> Vec<f32> {
         image.chunks_exact(long).take(to.height).flat_map(|row| row[..short].iter().copied())
     })
     .collect()
+}
+
+/// Joins sources along their channels into `output`, `[n, h, w, sum of channels]`, repeating the pixels of
+/// those that are `true` 2×2 times (nearest upsampling).
+pub fn concatenate(sources: &[(Images<'_>, bool)], output: &mut [f32]) -> Result<Extent, KernelError> {
+    let channels = sources.iter().map(|(images, _)| images.extent().channels).sum();
+    let mut joined: Option<Extent> = None;
+    for &(images, upsampled) in sources {
+        let extent = images.extent();
+        let scale = if upsampled { 2 } else { 1 };
+        let here = Extent {
+            count: extent.count,
+            height: extent.height * scale,
+            width: extent.width * scale,
+            channels,
+        };
+        if joined.is_some_and(|other| other != here) {
+            return Err(KernelError::Source { extent, channels: extent.channels });
+        }
+        joined = Some(here);
+    }
+    let extent = joined.ok_or(KernelError::Sources { found: 0, expected: 1 })?;
+    if output.len() != extent.len() {
+        return Err(KernelError::Length { found: output.len(), extent });
+    }
+    if extent.is_empty() {
+        return Ok(extent);
+    }
+    output.par_chunks_mut(extent.width * channels).enumerate().for_each(|(row, output)| {
+        let (image, y) = (row / extent.height, row % extent.height);
+        let mut first = 0;
+        for (images, upsampled) in sources {
+            let own = images.extent();
+            let scale = if *upsampled { 2 } else { 1 };
+            let start = (image * own.height + y / scale) * own.width * own.channels;
+            let row = &images.data()[start..][..own.width * own.channels];
+            for (x, pixel) in output.chunks_exact_mut(channels).enumerate() {
+                pixel[first..][..own.channels]
+                    .copy_from_slice(&row[x / scale * own.channels..][..own.channels]);
+            }
+            first += own.channels;
+        }
+    });
+    Ok(extent)
 }

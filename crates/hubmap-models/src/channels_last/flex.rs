@@ -5,7 +5,7 @@ use burn::backend::{Shape, TensorMetadata};
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Bytes, DType};
-use hubmap_kernels::channel_gate::{pixel_products, pixel_sums, scale_channels};
+use hubmap_kernels::gates::{channel_means, linear, pixel_products, pixel_sums, scale_channels};
 use hubmap_kernels::{
     Conv, ConvShape, Extent, Finish, Images, KernelError, Source, normalization, upsampling, weight_gradient,
 };
@@ -198,14 +198,10 @@ impl Gated {
         excite: &FlexTensor,
         excite_bias: &FlexTensor,
     ) -> Self {
-        let size = extent(maps);
+        let channels = extent(maps).channels;
         let mut maps = in_order(maps);
         let [w1, b1, w2, b2] = [squeeze, squeeze_bias, excite, excite_bias].map(in_order);
-        let per_pixel = 1.0 / (size.height * size.width) as f32;
-        let mut mean = pixel_sums(maps.storage(), size.count, size.channels);
-        for value in &mut mean {
-            *value *= per_pixel;
-        }
+        let mean = channel_means(fits(images(&maps)));
         let mut squeezed = linear(&mean, w1.storage(), b1.storage());
         for value in &mut squeezed {
             *value = if *value < 0.0 { 0.0 } else { *value };
@@ -214,7 +210,7 @@ impl Gated {
         for value in &mut gates {
             *value = 1.0 / (1.0 + (-*value).exp());
         }
-        scale_channels(maps.storage_mut(), &gates, None, size.channels);
+        scale_channels(maps.storage_mut(), &gates, None, channels);
         Self { output: maps, kept: GateValues { mean, squeezed, gates } }
     }
 }
@@ -254,17 +250,6 @@ impl GateValues {
             excite_bias: tensor(column_sums(&excited, channels), [channels]),
         }
     }
-}
-
-/// Rows of `inputs` times the transpose of `weights`, plus bias: `[n, in]` and `[out, in]` to `[n, out]`.
-fn linear(inputs: &[f32], weights: &[f32], bias: &[f32]) -> Vec<f32> {
-    let n_in = weights.len() / bias.len().max(1);
-    let rows = inputs.chunks_exact(n_in.max(1));
-    rows.flat_map(|row| {
-        let dot = |weights: &[f32]| row.iter().zip(weights).map(|(a, b)| a * b).sum::<f32>();
-        weights.chunks_exact(n_in.max(1)).zip(bias).map(move |(weights, bias)| dot(weights) + bias)
-    })
-    .collect()
 }
 
 /// Rows of `gradient` times `weights`: `[n, out]` and `[out, in]` to `[n, in]`.

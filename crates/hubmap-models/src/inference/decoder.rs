@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use hubmap_kernels::{
-    Conv, Extent, Finish, Images, KernelError, Source, ThinConv, apply_gates, channel_means, concatenate,
-};
+use hubmap_kernels::gates::{apply_gates, channel_means};
+use hubmap_kernels::upsampling::concatenate;
+use hubmap_kernels::{Conv, Extent, Finish, Images, KernelError, Source, ThinConv};
 use rayon::prelude::*;
 
 use super::buffers::{Buffers, Features};

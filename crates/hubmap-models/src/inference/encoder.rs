@@ -1,6 +1,7 @@
 //! RegNet on laid-out convolutions.
 
-use hubmap_kernels::{Conv, Finish, Images, KernelError, Source, channel_means};
+use hubmap_kernels::gates::channel_means;
+use hubmap_kernels::{Conv, Finish, Images, KernelError, Source};
 
 use super::buffers::{Buffers, Features};
 use super::fold::{Dense, fold, relu, sigmoid};

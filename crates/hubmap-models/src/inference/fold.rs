@@ -3,6 +3,7 @@
 use burn::module::Param;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Tensor, TensorData};
+use hubmap_kernels::gates::linear;
 use hubmap_kernels::{Conv, ConvShape, KernelError, Source, ThinConv};
 
 use crate::layers::{ConvNorm, EPSILON};
@@ -85,24 +86,7 @@ impl Dense {
     }
 
     pub(super) fn apply(&self, input: &[f32], activation: impl Fn(f32) -> f32) -> Vec<f32> {
-        // Lanes of their own let the compiler use vectors.
-        let dot = |row: &[f32]| {
-            let mut sums = [0.0_f32; 8];
-            let (rows, row_rest) = row.as_chunks::<8>();
-            let (inputs, input_rest) = input.as_chunks::<8>();
-            for (row, input) in rows.iter().zip(inputs) {
-                for lane in 0..8 {
-                    sums[lane] += row[lane] * input[lane];
-                }
-            }
-            let rest: f32 = row_rest.iter().zip(input_rest).map(|(a, b)| a * b).sum();
-            sums.iter().sum::<f32>() + rest
-        };
-        self.weights
-            .chunks_exact(input.len().max(1))
-            .zip(&self.bias)
-            .map(|(row, bias)| activation(dot(row) + bias))
-            .collect()
+        linear(input, &self.weights, &self.bias).into_iter().map(activation).collect()
     }
 }
 

@@ -1,9 +1,48 @@
-//! Means over the pixels of every channel, and factors per channel: what squeeze-and-excitation consists of.
+//! Means over the pixels of every channel, products with a matrix, factors per channel and per pixel: what attention
+//! blocks consist of.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::rows::{block_len, for_block, per_channel, task_len};
+use crate::{Extent, Images, KernelError};
+
+/// Mean of every channel over the pixels of each image: `[n, h, w, c]` to `[n, c]`.
+pub fn channel_means(images: Images<'_>) -> Vec<f32> {
+    let extent = images.extent();
+    if extent.is_empty() {
+        return vec![0.0; extent.count * extent.channels];
+    }
+    let mut means = pixel_sums(images.data(), extent.count, extent.channels);
+    let per_pixel = 1.0 / (extent.height * extent.width) as f32;
+    for mean in &mut means {
+        *mean *= per_pixel;
+    }
+    means
+}
+
+/// Rows of `inputs` times the transpose of `weights`, plus bias: `[n, in]` and `[out, in]` to `[n, out]`, a 1×1
+/// convolution over one pixel per image.
+pub fn linear(inputs: &[f32], weights: &[f32], bias: &[f32]) -> Vec<f32> {
+    let n_in = (weights.len() / bias.len().max(1)).max(1);
+    let rows = inputs.chunks_exact(n_in);
+    rows.flat_map(|row| {
+        weights.chunks_exact(n_in).zip(bias).map(move |(weights, bias)| dot(row, weights) + bias)
+    })
+    .collect()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    // Eight sums of their own let the compiler use vectors.
+    let mut sums = [0.0_f32; 8];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..8 {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+}
 
 /// Sums over the pixels of every image and channel: `[n, pixels, channels]` to `[n, channels]`.
 pub fn pixel_sums(values: &[f32], n_images: usize, channels: usize) -> Vec<f32> {
@@ -110,4 +149,64 @@ pub fn scale_channels(values: &mut [f32], factors: &[f32], summands: Option<&[f3
             );
         });
     });
+}
+
+/// Multiplies every number by the sum of its channel's gate, `[n, c]`, and its pixel's, `[n, h, w]`, in place:
+/// the end of an scSE block, `x * channel + x * pixel`.
+pub fn apply_gates(
+    data: &mut [f32],
+    extent: Extent,
+    channel_gates: &[f32],
+    pixel_gates: &[f32],
+) -> Result<(), KernelError> {
+    let lengths = [
+        (data.len(), extent),
+        (channel_gates.len(), Extent { height: 1, width: 1, ..extent }),
+        (pixel_gates.len(), Extent { channels: 1, ..extent }),
+    ];
+    for (found, extent) in lengths {
+        if found != extent.len() {
+            return Err(KernelError::Length { found, extent });
+        }
+    }
+    if extent.is_empty() {
+        return Ok(());
+    }
+    let arch = Arch::new();
+    data.par_chunks_mut(extent.width * extent.channels)
+        .zip(pixel_gates.par_chunks(extent.width))
+        .enumerate()
+        .for_each(|(row, (data, pixel_gates))| {
+            let image = row / extent.height;
+            let channel_gates = &channel_gates[image * extent.channels..][..extent.channels];
+            arch.dispatch(GatedRow { data, channel_gates, pixel_gates });
+        });
+    Ok(())
+}
+
+/// One row of [`apply_gates`].
+struct GatedRow<'a> {
+    data: &'a mut [f32],
+    channel_gates: &'a [f32],
+    pixel_gates: &'a [f32],
+}
+
+impl WithSimd for GatedRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (channel_gates, channel_rest) = S::as_simd_f32s(self.channel_gates);
+        let pixels = self.data.chunks_exact_mut(self.channel_gates.len());
+        for (pixel, &gate) in pixels.zip(self.pixel_gates) {
+            let (pixel, rest) = S::as_mut_simd_f32s(pixel);
+            let gates = simd.splat_f32s(gate);
+            for (value, &channel) in pixel.iter_mut().zip(channel_gates) {
+                *value = simd.mul_f32s(*value, simd.add_f32s(channel, gates));
+            }
+            for (value, channel) in rest.iter_mut().zip(channel_rest) {
+                *value *= channel + gate;
+            }
+        }
+    }
 }

@@ -1,23 +1,11 @@
 //! Means, gates, single-channel convolutions and joins equal their definitions.
 
-use hubmap_kernels::{
-    Conv, ConvShape, Extent, Finish, Images, KernelError, Source, ThinConv, apply_gates, channel_means,
-    concatenate,
-};
+use hubmap_kernels::gates::{apply_gates, channel_means};
+use hubmap_kernels::upsampling::concatenate;
+use hubmap_kernels::{Conv, ConvShape, Extent, Finish, Images, KernelError, Source, ThinConv};
 use proptest::prelude::*;
 
-/// Numbers in -1..1 without a pattern.
-fn noise(n: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..n)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        })
-        .collect()
-}
+use crate::noise;
 
 fn close(found: &[f32], expected: &[f32], tolerance: f32) -> Result<(), TestCaseError> {
     prop_assert_eq!(found.len(), expected.len());

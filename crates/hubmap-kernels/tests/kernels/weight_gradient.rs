@@ -1,18 +1,8 @@
 //! Weight gradients against their definition.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use hubmap_kernels::{ConvShape, Extent, Images, Source, weight_gradient};
 
-/// Numbers in [-1, 1) that differ between neighbours.
-fn noise(n: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed;
-    (0..n)
-        .map(|_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-        })
-        .collect()
-}
+use crate::noise;
 
 /// The definition, in double precision.
 fn by_definition(shape: &ConvShape, sources: &[Images<'_>], gradient: Images<'_>) -> Vec<f64> {
@@ -57,7 +47,7 @@ fn check(shape: &ConvShape, (count, height, width): (usize, usize, usize)) {
             Extent { count, height: height / scale, width: width / scale, channels: s.channels }
         })
         .collect();
-    let data: Vec<Vec<f32>> = extents.iter().map(|e| noise(e.len(), e.channels as u32)).collect();
+    let data: Vec<Vec<f32>> = extents.iter().map(|e| noise(e.len(), e.channels as u64)).collect();
     let sources: Vec<Images<'_>> =
         data.iter().zip(&extents).map(|(data, &extent)| Images::new(data, extent).unwrap()).collect();
     let out = shape.output_extent(&sources).unwrap();

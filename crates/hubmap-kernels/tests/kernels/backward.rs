@@ -1,18 +1,8 @@
 //! The convolution backward is the transpose of the convolution: `<conv(x), g> = <x, backward(g)>` for all x and g.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use hubmap_kernels::{Conv, ConvShape, Extent, Finish, Images, Source};
 
-/// Numbers in [-1, 1) that differ between neighbours.
-fn noise(n: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed;
-    (0..n)
-        .map(|_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-        })
-        .collect()
-}
+use crate::noise;
 
 fn run(conv: &Conv, sources: &[Images<'_>]) -> (Vec<f32>, Extent) {
     let extent = conv.output_extent(sources).unwrap();

@@ -1,21 +1,9 @@
 //! Convolutions equal a plain computation in f64, for every layout of sources, groups and sizes.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use hubmap_kernels::{Conv, ConvShape, Extent, Finish, Images, KernelError, Source};
 use proptest::prelude::*;
 
-/// Numbers in -1..1 without a pattern.
-fn noise(n: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..n)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        })
-        .collect()
-}
+use crate::noise;
 
 /// Value of a source at a pixel of the convolution's input, 0 beyond the border.
 fn at(data: &[f32], extent: Extent, source: Source, n: usize, y: isize, x: isize, c: usize) -> f64 {

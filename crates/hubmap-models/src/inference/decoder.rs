@@ -41,7 +41,7 @@ impl CpuDecoder {
                 for (layer, &skip) in skips.iter().enumerate() {
                     for depth in 0..=layer {
                         let block = &unet.blocks[unetplusplus_position(depth, layer)];
-                        let n_skips = if depth == 0 { layer + 1 } else { layer + 1 - depth };
+                        let n_skips = layer + 1 - depth;
                         let all = block.conv1.conv.weight.dims()[1];
                         let below = all - skip * n_skips;
                         blocks.push(Block::new(block, below, &vec![skip; n_skips])?);

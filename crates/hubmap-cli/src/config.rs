@@ -1,7 +1,8 @@
 //! Settings in layers: the built-in base, files over it, `--set` over them.
 //!
 //! Every key exists in the base with its value, so a key that is not there is a mistake and is refused
-//! with its file and the nearest key that exists.
+//! with its file and the nearest key that exists. The exceptions are tables whose keys are names that the user
+//! chooses.
 
 use std::path::Path;
 
@@ -14,6 +15,9 @@ use crate::outcome::UsageError;
 
 /// The built-in settings, `configs/base.toml`.
 pub const BASE_CONFIG: &str = include_str!("../../../configs/base.toml");
+
+/// Tables whose keys are names, so that a layer may add to them.
+const OPEN_TABLES: [&str; 1] = ["data.transforms"];
 
 /// The merged settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,6 +107,10 @@ fn merge(base: &mut Table, layer: Table, prefix: &str) -> anyhow::Result<()> {
     for (key, value) in layer {
         let path = format!("{prefix}{key}");
         if !base.contains_key(&key) {
+            if prefix.strip_suffix('.').is_some_and(|table| OPEN_TABLES.contains(&table)) {
+                base.insert(key, value);
+                continue;
+            }
             let nearest = base
                 .keys()
                 .max_by(|a, b| strsim::jaro_winkler(a, &key).total_cmp(&strsim::jaro_winkler(b, &key)));
@@ -147,6 +155,26 @@ mod tests {
         std::fs::write(&path, "[train]\nepohcs = 3").unwrap();
         let error = format!("{:#}", base().overlay_file(&path).unwrap_err());
         assert!(error.contains("mine.toml") && error.contains("did you mean `train.epochs`"), "{error}");
+    }
+
+    #[test]
+    fn transforms_may_be_added_and_replaced_under_names_of_the_users_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mine.toml");
+        let text = "[data.transforms]\nmine = [{ kind = \"center_crop\", size_px = 64 }]\nval = []";
+        std::fs::write(&path, text).unwrap();
+        let mut config = Config::layered(&[], &[&path], &["data.train_transform=mine".into()]).unwrap();
+        config.set("data.transforms.none=[]").unwrap();
+        let data = config.section::<hubmap_data::config::DataConfig>("data").unwrap();
+        data.validate().unwrap();
+        let sizes = data.transform(&data.train_transform).unwrap();
+        assert_eq!(sizes.steps(), [hubmap_data::augment::Step::CenterCrop { size_px: Some(64) }]);
+        assert!(data.transform("none").unwrap().steps().is_empty());
+        assert!(data.transform("val").unwrap().steps().is_empty());
+        assert!(!data.transform("light_scale").unwrap().steps().is_empty());
+        // The table beside it is as closed as ever.
+        assert!(config.set("data.transfroms.mine=[]").is_err());
+        assert!(config.set("data.multiply.mine=1").is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::augment::Preset;
+use crate::augment::{Transform, Transforms};
 use crate::dataset::{DatasetKind, ensure_disjoint};
 use crate::fold::ensure_distinct;
 use crate::sampler::BackgroundRule;
@@ -122,8 +122,12 @@ pub struct DataConfig {
     pub splits_dir: PathBuf,
     /// Side of the square crop that the network sees, in tile pixels.
     pub crop_px: u32,
-    /// Augmentation of training samples; validation always takes the centre crop.
-    pub train_transform: Preset,
+    /// Name in [`DataConfig::transforms`] of what happens to training samples.
+    pub train_transform: String,
+    /// The same for validation samples; if it draws anything, it draws the same in every epoch.
+    pub valid_transform: String,
+    /// Transforms by name.
+    pub transforms: Transforms,
     /// Whether training tiles are decoded once and kept in memory: 4 bytes per pixel.
     pub preload_train: bool,
     /// The same for validation tiles.
@@ -174,6 +178,11 @@ impl DataConfig {
         ensure!(self.hard_multiply > 0, "data.hard_multiply is 0; 1 takes hard slides once");
         ensure!(self.multiply.train > 0 || self.multiply.grid > 0, "data.multiply drops every dataset");
         self.normalization.validate().context("data")?;
+        for name in self.transforms.names() {
+            self.transform(name).context("data.transforms")?;
+        }
+        self.transform(&self.train_transform).context("data.train_transform")?;
+        self.transform(&self.valid_transform).context("data.valid_transform")?;
         ensure!(!self.folds.is_empty(), "data.folds is empty");
         for (side, templates) in [("train", &self.train), ("valid", &self.valid)] {
             ensure!(!templates.is_empty(), "data.{side} lists no dataset");
@@ -191,6 +200,15 @@ impl DataConfig {
             }
         }
         Ok(())
+    }
+
+    /// The transform of a name, for crops of `data.crop_px`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Transforms::resolve`].
+    pub fn transform(&self, name: &str) -> Result<Transform> {
+        self.transforms.resolve(name, self.crop_px)
     }
 
     /// Opens the datasets of a fold, repeats what is to be repeated, and preloads what is to be preloaded.
@@ -289,5 +307,27 @@ mod tests {
         assert!(refused(|c| c.folds.clear()).contains("data.folds"));
         assert!(refused(|c| c.crop_px = 0).contains("data.crop_px"));
         assert!(refused(|c| c.hard_multiply = 0).contains("data.hard_multiply"));
+    }
+
+    #[test]
+    fn wrong_transforms_are_named_with_their_key() {
+        let refused = |change: fn(&mut DataConfig)| {
+            let mut config = data();
+            change(&mut config);
+            format!("{:#}", config.validate().unwrap_err())
+        };
+        let error = refused(|c| c.train_transform = "lightscale".into());
+        let expected = "data.train_transform: there is no transform `lightscale`; did you mean `light_scale`? Known are ";
+        assert!(error.starts_with(expected) && error.contains("geometric, "), "{error}");
+        assert!(refused(|c| c.valid_transform = "validation".into()).starts_with("data.valid_transform: "));
+        // Transforms are checked even if nobody asks for them.
+        let error = refused(|c| {
+            c.transforms =
+                toml::from_str("light_scale = []\nval = []\nbad = [{ kind = \"flip\", p = 2.0 }]").unwrap();
+        });
+        assert_eq!(
+            error,
+            "data.transforms: transform `bad`: step 1: flip: probability 2 is not between 0 and 1"
+        );
     }
 }

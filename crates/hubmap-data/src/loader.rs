@@ -62,7 +62,6 @@ impl Loader {
     /// The configuration is invalid, no batch would come out, or threads cannot be started.
     pub fn new(dataset: Dataset, config: LoaderConfig) -> Result<Self> {
         ensure!(config.batch_size > 0, "batch_size is 0");
-        config.transform.validate()?;
         config.normalization.validate()?;
         ensure!(!dataset.is_empty(), "the dataset has no samples");
         ensure!(

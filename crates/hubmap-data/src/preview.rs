@@ -113,7 +113,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::augment::Preset;
+    use crate::augment::tests::base;
     use crate::tile_file::{read_image, write_mask};
 
     const SIDE: usize = 40;
@@ -159,7 +159,7 @@ mod tests {
     fn samples_are_those_of_the_loaders_epochs() {
         let folder = tiles(5, false);
         let dataset = Dataset::open_dir(folder.path(), "d").unwrap();
-        let transform = Preset::LightScale.transform(SIDE as u32);
+        let transform = base("light_scale", SIDE as u32);
         let expected = |epoch_idx, sample_idx| {
             let mut rng = stream(7, Purpose::Augment, epoch_idx, sample_idx as u64);
             transform.apply(dataset.read(sample_idx).unwrap(), &mut rng).unwrap().image
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn outlines_follow_the_mask() {
         let folder = tiles(1, true);
-        let sheet = sheet(&folder, &Preset::Validation.transform(SIDE as u32), 1, 0);
+        let sheet = sheet(&folder, &base("val", SIDE as u32), 1, 0);
         let cell = cell(&sheet, 0, 0);
         let pixel = |y: usize, x: usize| cell.slice(s![y, x, ..]).to_vec();
         for (y, x) in [(10, 10), (29, 29), (10, 20), (20, 29)] {
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn sheets_stay_small_and_empty_ones_are_refused() {
         let folder = tiles(1, true);
-        let transform = Preset::Validation.transform(SIDE as u32);
+        let transform = base("val", SIDE as u32);
         // 110 columns leave 33 px to each sample of 40 px.
         let large = sheet(&folder, &transform, 110 * 110, 0);
         assert_eq!(large.dim(), (110 * 24 + GAP_PX, 110 * 24 + GAP_PX, 3));
@@ -205,8 +205,8 @@ mod tests {
         let path = folder.path().join("none.png");
         assert!(contact_sheet(&dataset, &transform, 0, 0, &path).is_err());
         assert!(contact_sheet(&Dataset::from_tiles(Vec::new()), &transform, 1, 0, &path).is_err());
-        let error = contact_sheet(&dataset, &Preset::Validation.transform(41), 1, 0, &path).unwrap_err();
-        assert!(error.to_string().contains("cannot crop"), "{error}");
+        let error = contact_sheet(&dataset, &base("val", 41), 1, 0, &path).unwrap_err();
+        assert!(format!("{error:#}").contains("cannot crop"), "{error:#}");
         assert!(!path.exists());
     }
 }

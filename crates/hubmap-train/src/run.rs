@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use hubmap_data::augment::Preset;
 use hubmap_data::config::DataConfig;
 use hubmap_data::{Dataset, Loader, LoaderConfig};
 use hubmap_models::{SegModel, SegModelConfig};
@@ -126,9 +125,9 @@ enum Side {
 
 fn loader(dataset: Dataset, settings: &RunSettings, fold_idx: usize, side: Side) -> Result<Loader> {
     let (data, train) = (&settings.data, &settings.train);
-    let (batch_size, preset) = match side {
-        Side::Train => (train.batch_size, data.train_transform),
-        Side::Valid => (train.valid_batch_size, Preset::Validation),
+    let (batch_size, transform) = match side {
+        Side::Train => (train.batch_size, &data.train_transform),
+        Side::Valid => (train.valid_batch_size, &data.valid_transform),
     };
     let config = LoaderConfig {
         batch_size,
@@ -137,7 +136,7 @@ fn loader(dataset: Dataset, settings: &RunSettings, fold_idx: usize, side: Side)
         seed: train.seed.wrapping_add(fold_idx as u64),
         prefetch: train.prefetch,
         threads: None,
-        transform: preset.transform(data.crop_px),
+        transform: data.transform(transform)?,
         normalization: data.normalization,
     };
     Loader::new(dataset, config)

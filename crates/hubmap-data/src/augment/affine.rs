@@ -1,10 +1,8 @@
-//! Shift, scale and rotation around the centre, in one resampling.
+//! Shift, scale and rotation around the centre, in one resampling, in the fixed point of OpenCV's `warpAffine`.
 
-use ndarray::{Array2, Array3};
-use rand::RngExt;
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3};
 
 use super::border::reflect;
-use crate::{Sample, seed::StreamRng};
 
 /// A similarity of the plane, applied around the centre of an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,55 +17,88 @@ pub struct Similarity {
     pub angle_deg: f64,
 }
 
-impl Similarity {
-    /// Each value uniformly from its symmetric range.
-    pub(super) fn draw(shift: f64, scale: f64, angle_deg: f64, rng: &mut StreamRng) -> Self {
-        let mut within = |limit: f64| limit * (2.0 * rng.random::<f64>() - 1.0);
-        Self {
-            angle_deg: within(angle_deg),
-            scale: 1.0 + within(scale),
-            shift_x: within(shift),
-            shift_y: within(shift),
-        }
-    }
+/// Parts of a pixel that coordinates are computed in.
+const COORDINATE_BITS: u32 = 10;
+/// Parts of a pixel that the interpolation knows.
+const WEIGHT_BITS: u32 = 5;
+const WEIGHT_ONE: i32 = 1 << WEIGHT_BITS;
 
-    /// Where the pixel `(x, y)` of the result comes from, as a function.
-    fn source(&self, width: usize, height: usize) -> impl Fn(usize, usize) -> (f64, f64) + use<> {
+/// Where the pixels of the result come from, in parts of a pixel.
+struct Source {
+    /// What a column adds to x and y.
+    columns: Vec<[i32; 2]>,
+    /// What a row adds to x and y.
+    rows: Vec<[i32; 2]>,
+}
+
+impl Source {
+    fn new(similarity: Similarity, width: usize, height: usize) -> Self {
         let (center_x, center_y) = (width as f64 / 2.0, height as f64 / 2.0);
-        let (to_x, to_y) = (center_x + self.shift_x * width as f64, center_y + self.shift_y * height as f64);
-        let (sin, cos) = self.angle_deg.to_radians().sin_cos();
-        let (cos, sin) = (cos / self.scale, sin / self.scale);
-        move |x, y| {
-            let (dx, dy) = (x as f64 - to_x, y as f64 - to_y);
-            (center_x + cos * dx - sin * dy, center_y + sin * dx + cos * dy)
-        }
+        let to_x = center_x + similarity.shift_x * width as f64;
+        let to_y = center_y + similarity.shift_y * height as f64;
+        let (sin, cos) = similarity.angle_deg.to_radians().sin_cos();
+        let (cos, sin) = (cos / similarity.scale, sin / similarity.scale);
+        // The inverse map: x comes from center_x + cos (x - to_x) - sin (y - to_y), and y alike.
+        let offset = [center_x - cos * to_x + sin * to_y, center_y - sin * to_x - cos * to_y];
+        let fixed = |value: f64| (value * f64::from(1 << COORDINATE_BITS)).round_ties_even() as i32;
+        let column = |x: usize| [fixed(cos * x as f64), fixed(sin * x as f64)];
+        let row = |y: usize| [fixed(offset[0] - sin * y as f64), fixed(offset[1] + cos * y as f64)];
+        Self { columns: (0..width).map(column).collect(), rows: (0..height).map(row).collect() }
     }
 }
 
-/// The sample under a similarity; image by bilinear interpolation, mask by nearest neighbour, borders mirrored.
-pub fn warp(sample: &Sample, similarity: Similarity) -> Sample {
-    let (height, width) = sample.mask.dim();
-    let source = similarity.source(width, height);
-    let mut image = Array3::zeros(sample.image.dim());
-    let mut mask = Array2::zeros(sample.mask.dim());
-    for y in 0..height {
-        for x in 0..width {
-            let (from_x, from_y) = source(x, y);
-            let nearest = |v: f64, length| reflect(v.round_ties_even() as i64, length);
-            mask[[y, x]] = sample.mask[[nearest(from_y, height), nearest(from_x, width)]];
-
-            let (left, top) = (from_x.floor(), from_y.floor());
-            let (right_part, lower_part) = ((from_x - left) as f32, (from_y - top) as f32);
-            let columns = [0, 1].map(|step| reflect(left as i64 + step, width));
-            let rows = [0, 1].map(|step| reflect(top as i64 + step, height));
-            for c in 0..3 {
-                let level =
-                    |row: usize, column: usize| f32::from(sample.image[[rows[row], columns[column], c]]);
-                let along = |row: usize| level(row, 0) + right_part * (level(row, 1) - level(row, 0));
-                let value = along(0) + lower_part * (along(1) - along(0));
-                image[[y, x, c]] = value.round() as u8;
-            }
+/// Image `[height, width, 3]` and mask `[height, width]` under a similarity, borders mirrored: the image by bilinear
+/// interpolation, the mask by its nearest pixel.
+pub(super) fn warp(
+    image: &ArrayView3<'_, u8>,
+    mask: &ArrayView2<'_, u8>,
+    similarity: Similarity,
+) -> (Array3<u8>, Array2<u8>) {
+    let (height, width) = mask.dim();
+    let source = Source::new(similarity, width, height);
+    let (mut warped, mut warped_mask) = (Array3::zeros(image.dim()), Array2::zeros(mask.dim()));
+    let colors = image.to_slice().unwrap_or_default().as_chunks::<3>().0;
+    let levels = mask.to_slice().unwrap_or_default();
+    let out_colors = warped.as_slice_mut().unwrap_or_default().as_chunks_mut::<3>().0;
+    let out_levels = warped_mask.as_slice_mut().unwrap_or_default();
+    let out_rows = out_colors.chunks_exact_mut(width.max(1)).zip(out_levels.chunks_exact_mut(width.max(1)));
+    for ((out_colors, out_levels), &[row_x, row_y]) in out_rows.zip(&source.rows) {
+        for ((color, level), &[column_x, column_y]) in
+            out_colors.iter_mut().zip(out_levels).zip(&source.columns)
+        {
+            let (x, y) = (row_x + column_x, row_y + column_y);
+            *color = bilinear(colors, width, height, x, y);
+            *level = levels[nearest(y, height) * width + nearest(x, width)];
         }
     }
-    Sample { name: sample.name.clone(), image, mask }
+    (warped, warped_mask)
+}
+
+/// The pixel at a coordinate, rounded to the nearest.
+fn nearest(coordinate: i32, length: usize) -> usize {
+    inside((coordinate + (1 << (COORDINATE_BITS - 1))) >> COORDINATE_BITS, length)
+}
+
+/// The pixel that stands for a position, which seldom is outside.
+fn inside(position: i32, length: usize) -> usize {
+    if (position as usize) < length { position as usize } else { reflect(i64::from(position), length) }
+}
+
+fn bilinear(colors: &[[u8; 3]], width: usize, height: usize, x: i32, y: i32) -> [u8; 3] {
+    let part = |coordinate: i32| {
+        // To the nearest of the parts that the interpolation knows.
+        let fine =
+            (coordinate + (1 << (COORDINATE_BITS - WEIGHT_BITS - 1))) >> (COORDINATE_BITS - WEIGHT_BITS);
+        (fine >> WEIGHT_BITS, fine & (WEIGHT_ONE - 1))
+    };
+    let ((left, right_part), (top, lower_part)) = (part(x), part(y));
+    let columns = [inside(left, width), inside(left + 1, width)];
+    let [upper, lower] = [inside(top, height), inside(top + 1, height)].map(|row| {
+        let [left, right] = columns.map(|column| colors[row * width + column].map(i32::from));
+        std::array::from_fn::<i32, 3, _>(|c| left[c] * (WEIGHT_ONE - right_part) + right[c] * right_part)
+    });
+    std::array::from_fn(|c| {
+        let sum = upper[c] * (WEIGHT_ONE - lower_part) + lower[c] * lower_part;
+        ((sum + (1 << (2 * WEIGHT_BITS - 1))) >> (2 * WEIGHT_BITS)) as u8
+    })
 }

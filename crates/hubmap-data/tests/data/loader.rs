@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use hubmap_data::augment::Preset;
+use crate::base_transform;
 use hubmap_data::tile_file::{write_image, write_mask};
 use hubmap_data::{Batch, Dataset, Loader, LoaderConfig, Normalization};
 use ndarray::{Array2, Array3};
@@ -40,7 +40,7 @@ fn config(threads: usize) -> LoaderConfig {
         seed: 11,
         prefetch: 2,
         threads: NonZeroUsize::new(threads),
-        transform: Preset::Geometric.transform(16),
+        transform: base_transform("geometric", 16),
         normalization: Normalization::KIDNEY,
     }
 }
@@ -168,7 +168,7 @@ fn errors_reach_the_consumer_with_the_file_and_end_the_epoch() {
 fn different_sizes_in_a_batch_are_named() {
     let folder = tiles(3);
     write_tile(folder.path(), 1, 20, 30);
-    let transform = hubmap_data::augment::Transform { steps: Vec::new() };
+    let transform = hubmap_data::augment::Transform::default();
     let loader = loader(&folder, LoaderConfig { shuffle: false, transform, ..config(2) });
     let error = loader.epoch(0).next().unwrap().unwrap_err().to_string();
     assert!(error.contains("d/s/000000 is 24x20, d/s/000001 is 30x20"), "{error}");

@@ -1,9 +1,9 @@
 //! Tests of the crate as a whole.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at its first surprise")]
 
-// Parity of colours, blur and warps with OpenCV.
+// Parity of every operation on pixels with OpenCV and albumentations.
 mod augment;
-// Parity of the validation transform with albumentations.
+// Parity of the validation transform and of reductions with albumentations and OpenCV.
 mod val_transform;
 // Order, determinism, errors and shutdown of the loader.
 mod loader;
@@ -11,3 +11,10 @@ mod loader;
 mod cuts;
 // From a synthetic competition folder to batches, with the settings of the base config.
 mod synthetic;
+
+/// A transform of the base config.
+fn base_transform(name: &str, crop_px: u32) -> hubmap_data::augment::Transform {
+    let base: toml::Table = include_str!("../../../../configs/base.toml").parse().unwrap();
+    let data: hubmap_data::config::DataConfig = base["data"].clone().try_into().unwrap();
+    data.transforms.resolve(name, crop_px).unwrap()
+}

@@ -71,7 +71,7 @@ fn a_competition_folder_becomes_the_batches_of_every_fold() {
             seed: 1,
             prefetch: 2,
             threads: None,
-            transform: data.train_transform.transform(data.crop_px),
+            transform: data.transform(&data.train_transform).unwrap(),
             normalization: data.normalization,
         };
         let loader = Loader::new(fold.train, config).unwrap();

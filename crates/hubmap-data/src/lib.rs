@@ -15,6 +15,7 @@ pub mod sampler;
 pub mod seed;
 mod slide;
 pub mod tile_file;
+mod vectorize;
 
 pub use batch::Batch;
 pub use dataset::{Dataset, DatasetKind, DatasetName, Tile, ensure_disjoint};

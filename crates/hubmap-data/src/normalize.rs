@@ -4,8 +4,7 @@ use anyhow::{Result, ensure};
 use ndarray::{Array3, ArrayRef3};
 use serde::{Deserialize, Serialize};
 
-/// Levels of an 8-bit channel.
-const N_LEVELS: usize = 256;
+use crate::vectorize::vectorized;
 
 /// Mean and standard deviation per channel of pixels scaled to `0..=1`, red first.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -36,13 +35,9 @@ impl Normalization {
     ///
     /// Rearranged to `(level - 255 mean) * (1 / (255 std))` in single precision, the order of operations of
     /// albumentations, so that networks see the same bits.
+    #[inline]
     pub fn value(&self, level: u8, channel: usize) -> f32 {
         (f32::from(level) - self.mean[channel] * 255.0) * (1.0 / (self.std[channel] * 255.0))
-    }
-
-    /// The values of all levels of a channel.
-    fn table(&self, channel: usize) -> [f32; N_LEVELS] {
-        std::array::from_fn(|level| self.value(level as u8, channel))
     }
 
     /// Normalises an image `[height, width, 3]` to planes `[3, height, width]`.
@@ -70,14 +65,15 @@ impl Normalization {
         assert_eq!(out.len(), 3 * height * width, "the output holds three planes of the image's size");
         let (red, rest) = out.split_at_mut(height * width);
         let (green, blue) = rest.split_at_mut(height * width);
-        let tables: [_; 3] = std::array::from_fn(|channel| self.table(channel));
         let standard = image.as_standard_layout();
         let pixels = standard.as_slice().unwrap_or_default().as_chunks::<3>().0;
-        for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
-            *red = tables[0][usize::from(pixel[0])];
-            *green = tables[1][usize::from(pixel[1])];
-            *blue = tables[2][usize::from(pixel[2])];
-        }
+        vectorized(|| {
+            for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
+                *red = self.value(pixel[0], 0);
+                *green = self.value(pixel[1], 1);
+                *blue = self.value(pixel[2], 2);
+            }
+        });
     }
 }
 

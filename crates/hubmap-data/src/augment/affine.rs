@@ -89,16 +89,33 @@ fn bilinear(colors: &[[u8; 3]], width: usize, height: usize, x: i32, y: i32) -> 
         // To the nearest of the parts that the interpolation knows.
         let fine =
             (coordinate + (1 << (COORDINATE_BITS - WEIGHT_BITS - 1))) >> (COORDINATE_BITS - WEIGHT_BITS);
-        (fine >> WEIGHT_BITS, fine & (WEIGHT_ONE - 1))
+        (fine >> WEIGHT_BITS, (fine & (WEIGHT_ONE - 1)) as u64)
     };
     let ((left, right_part), (top, lower_part)) = (part(x), part(y));
-    let columns = [inside(left, width), inside(left + 1, width)];
-    let [upper, lower] = [inside(top, height), inside(top + 1, height)].map(|row| {
-        let [left, right] = columns.map(|column| colors[row * width + column].map(i32::from));
-        std::array::from_fn::<i32, 3, _>(|c| left[c] * (WEIGHT_ONE - right_part) + right[c] * right_part)
-    });
-    std::array::from_fn(|c| {
-        let sum = upper[c] * (WEIGHT_ONE - lower_part) + lower[c] * lower_part;
-        ((sum + (1 << (2 * WEIGHT_BITS - 1))) >> (2 * WEIGHT_BITS)) as u8
-    })
+    let [[a, b], [c, d]] = if (left as usize) < width - 1 && (top as usize) < height - 1 {
+        let start = top as usize * width + left as usize;
+        [pair(&colors[start..]), pair(&colors[start + width..])]
+    } else {
+        let columns = [inside(left, width), inside(left + 1, width)];
+        let rows = [inside(top, height), inside(top + 1, height)];
+        rows.map(|row| columns.map(|column| spread(colors[row * width + column])))
+    };
+    let (left_part, upper_part) = (WEIGHT_ONE as u64 - right_part, WEIGHT_ONE as u64 - lower_part);
+    let upper = a * (left_part * upper_part) + b * (right_part * upper_part);
+    let lower = c * (left_part * lower_part) + d * (right_part * lower_part);
+    let sum = upper + lower + spread([1; 3]) * (1 << (2 * WEIGHT_BITS - 1));
+    [0, 1, 2].map(|channel| (sum >> (channel * LANE_BITS + 2 * WEIGHT_BITS)) as u8)
+}
+
+/// Room for the weighted sum of one channel: the three are computed at once.
+const LANE_BITS: u32 = 21;
+
+/// The channels of a pixel in lanes of one number.
+fn spread([r, g, b]: [u8; 3]) -> u64 {
+    u64::from(r) | u64::from(g) << LANE_BITS | u64::from(b) << (2 * LANE_BITS)
+}
+
+/// The first two pixels.
+fn pair(colors: &[[u8; 3]]) -> [u64; 2] {
+    [spread(colors[0]), spread(colors[1])]
 }

@@ -2,9 +2,13 @@
 
 use super::border::reflect;
 use super::canvas::Pixels;
+use crate::vectorize::vectorized;
 
 /// The weights of a kernel sum to this.
-const ONE: u32 = 256;
+const ONE: u16 = 256;
+
+/// Half a level in 16 fraction bits.
+const HALF: u32 = 1 << 15;
 
 /// Blurs by a Gaussian kernel of `kernel_px` (odd), borders mirrored.
 ///
@@ -16,44 +20,47 @@ pub(super) fn gaussian(image: &mut Pixels<'_>, kernel_px: usize) {
     if height == 0 {
         return;
     }
-    let source = image.colors.as_flattened();
-    // Rows blurred along themselves; the window of the second pass needs `kernel_px` of them at a time.
-    let mut lines = vec![vec![0_u16; 3 * width]; kernel_px];
-    let mut padded = Vec::with_capacity(3 * (width + 2 * radius));
-    let mut blur_row = |position: i64, line: &mut [u16]| {
+    let (source, radius) = (image.colors.as_flattened(), radius as i64);
+    let mut blurred = vec![0; source.len()];
+    // Rows blurred along themselves: the second pass needs `kernel_px` of them at a time, row y in place
+    // (y + radius) % kernel_px.
+    let mut ring = vec![vec![0_u16; 3 * width]; kernel_px];
+    let mut padded = Vec::with_capacity(3 * (width + kernel_px));
+    let mut sums = vec![0_u32; 3 * width];
+    for position in -radius..height as i64 + radius {
         let row = &source[3 * width * reflect(position, height)..][..3 * width];
+        let pixel = |x: i64| &row[3 * reflect(x, width)..][..3];
         padded.clear();
-        for x in (0..radius as i64).map(|x| x - radius as i64) {
-            padded.extend_from_slice(&row[3 * reflect(x, width)..][..3]);
-        }
+        (-radius..0).for_each(|x| padded.extend_from_slice(pixel(x)));
         padded.extend_from_slice(row);
-        for x in (width..width + radius).map(|x| x as i64) {
-            padded.extend_from_slice(&row[3 * reflect(x, width)..][..3]);
-        }
+        (0..radius).for_each(|x| padded.extend_from_slice(pixel(width as i64 + x)));
+        let line = &mut ring[(position + radius) as usize % kernel_px];
         line.fill(0);
         for (tap, &weight) in weights.iter().enumerate() {
-            for (sum, &level) in line.iter_mut().zip(&padded[3 * tap..]) {
-                *sum += weight as u16 * u16::from(level);
-            }
+            let shifted = &padded[3 * tap..];
+            vectorized(|| {
+                for (sum, &level) in line.iter_mut().zip(shifted) {
+                    *sum += weight * u16::from(level);
+                }
+            });
         }
-    };
-    for (idx, line) in lines.iter_mut().enumerate() {
-        blur_row(idx as i64 - radius as i64, line);
-    }
-    let mut blurred = vec![0; source.len()];
-    let mut sums = vec![0_u32; 3 * width];
-    for (y, out) in blurred.chunks_exact_mut(3 * width).enumerate() {
-        // Row y - radius + tap is in place (y + tap) % kernel_px of the ring.
-        sums.fill(ONE * ONE / 2);
+        let Ok(y) = usize::try_from(position - radius) else { continue };
+        sums.fill(HALF);
         for (tap, &weight) in weights.iter().enumerate() {
-            for (sum, &level) in sums.iter_mut().zip(&lines[(y + tap) % kernel_px]) {
-                *sum += weight * u32::from(level);
+            let line = &ring[(y + tap) % kernel_px];
+            vectorized(|| {
+                for (sum, &level) in sums.iter_mut().zip(line) {
+                    // Of two 16-bit factors, which every processor multiplies many at a time.
+                    *sum += u32::from(weight) * u32::from(level);
+                }
+            });
+        }
+        let out = &mut blurred[3 * width * y..];
+        vectorized(|| {
+            for (level, &sum) in out.iter_mut().zip(&sums) {
+                *level = (sum >> 16) as u8;
             }
-        }
-        for (level, &sum) in out.iter_mut().zip(&sums) {
-            *level = (sum / (ONE * ONE)) as u8;
-        }
-        blur_row((y + radius + 1) as i64, &mut lines[y % kernel_px]);
+        });
     }
     image.colors.copy_from_slice(blurred.as_chunks().0);
 }
@@ -62,7 +69,7 @@ pub(super) fn gaussian(image: &mut Pixels<'_>, kernel_px: usize) {
 ///
 /// Small kernels are OpenCV's binomial ones; the deviation of larger ones follows from their size.
 /// What rounding a weight loses goes to the next one, and the middle takes the rest.
-fn kernel(kernel_px: usize) -> Vec<u32> {
+fn kernel(kernel_px: usize) -> Vec<u16> {
     match kernel_px {
         1 => vec![256],
         3 => vec![64, 128, 64],
@@ -79,10 +86,10 @@ fn kernel(kernel_px: usize) -> Vec<u32> {
                 let exact = bell(i) / total * f64::from(ONE) + lost;
                 let weight = exact.round_ties_even();
                 lost = exact - weight;
-                weights[i] = weight as u32;
-                weights[kernel_px - 1 - i] = weight as u32;
+                weights[i] = weight as u16;
+                weights[kernel_px - 1 - i] = weight as u16;
             }
-            weights[radius] = ONE - weights.iter().sum::<u32>();
+            weights[radius] = ONE - weights.iter().sum::<u16>();
             weights
         }
     }
@@ -96,7 +103,7 @@ mod tests {
     fn kernels_sum_to_one_and_flat_images_stay() {
         for kernel_px in (1..40).step_by(2) {
             let weights = kernel(kernel_px);
-            assert_eq!((weights.len(), weights.iter().sum::<u32>()), (kernel_px, ONE));
+            assert_eq!((weights.len(), weights.iter().sum::<u16>()), (kernel_px, ONE));
             let mut flat = vec![[255, 77, 0]; 6 * 4];
             gaussian(&mut Pixels { colors: &mut flat, width: 6 }, kernel_px);
             assert_eq!(flat, [[255, 77, 0]; 6 * 4]);

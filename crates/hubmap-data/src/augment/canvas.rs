@@ -146,8 +146,8 @@ fn settle_mask(mask: &mut CowArray<'_, u8, Ix2>) {
     }
 }
 
-/// Columns that a turned image is gathered by: as many rows of the source stay in the cache.
-const BLOCK_COLUMNS: usize = 32;
+/// Side of the squares that a turned image is gathered by.
+const SQUARE: usize = 16;
 
 /// A copy in standard layout of `view` `[height, width, N]`.
 ///
@@ -177,14 +177,7 @@ fn gathered<const N: usize>(view: &ArrayView3<'_, u8>) -> ndarray::Array3<u8> {
     let mut pixels = Vec::with_capacity(height * width);
     if is_turned {
         pixels.resize(height * width, [0; N]);
-        for (block_idx, block) in rows.chunks(BLOCK_COLUMNS).enumerate() {
-            for (y, line) in pixels.chunks_exact_mut(width).enumerate() {
-                let from = if is_backwards { height - 1 - y } else { y };
-                for (pixel, row) in line[block_idx * BLOCK_COLUMNS..].iter_mut().zip(block) {
-                    *pixel = row[from];
-                }
-            }
-        }
+        turn(&rows, &mut pixels, is_backwards);
     } else {
         for row in rows {
             if is_backwards {
@@ -196,6 +189,36 @@ fn gathered<const N: usize>(view: &ArrayView3<'_, u8>) -> ndarray::Array3<u8> {
     }
     ndarray::Array3::from_shape_vec((height, width, N), pixels.into_flattened())
         .unwrap_or_else(|_| view.as_standard_layout().into_owned())
+}
+
+/// Makes columns of rows: `rows[x][y]` becomes pixel `(x, y)`, counted from below if `is_backwards`.
+///
+/// Square by square, because a whole column of either side is too far apart for the cache.
+fn turn<const N: usize>(rows: &[&[[u8; N]]], pixels: &mut [[u8; N]], is_backwards: bool) {
+    let (width, height) = (rows.len(), rows[0].len());
+    let mut square = [[[0; N]; SQUARE]; SQUARE];
+    for (block_idx, block) in rows.chunks(SQUARE).enumerate() {
+        for start in (0..height).step_by(SQUARE) {
+            let n_lines = SQUARE.min(height - start);
+            for (x, row) in block.iter().enumerate() {
+                let part = &row[start..start + n_lines];
+                if let Ok(part) = <&[[u8; N]; SQUARE]>::try_from(part) {
+                    for (y, pixel) in part.iter().enumerate() {
+                        square[y][x] = *pixel;
+                    }
+                } else {
+                    for (line, pixel) in square.iter_mut().zip(part) {
+                        line[x] = *pixel;
+                    }
+                }
+            }
+            for (idx, line) in square[..n_lines].iter().enumerate() {
+                let y = if is_backwards { height - 1 - start - idx } else { start + idx };
+                let place = y * width + block_idx * SQUARE;
+                pixels[place..place + block.len()].copy_from_slice(&line[..block.len()]);
+            }
+        }
+    }
 }
 
 #[cfg(test)]

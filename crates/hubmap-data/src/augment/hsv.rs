@@ -52,6 +52,9 @@ fn from_rgb(color: [u8; 3]) -> [u8; 3] {
     [(if hue < 0 { hue + N_HUES } else { hue }) as u8, saturation as u8, max as u8]
 }
 
+/// Which of value, none, falling and rising each channel takes, by the sixth of the circle.
+static SIXTHS: [[usize; 3]; 6] = [[0, 3, 1], [2, 0, 1], [1, 0, 3], [1, 2, 0], [3, 1, 0], [0, 1, 2]];
+
 fn to_rgb([h, s, v]: [u8; 3]) -> [u8; 3] {
     // Saturations are in 255ths and positions between two sixths of the circle in 30ths.
     const WHOLE: u32 = 255 * 30;
@@ -59,15 +62,9 @@ fn to_rgb([h, s, v]: [u8; 3]) -> [u8; 3] {
     let (s, v) = (u32::from(s), u32::from(v));
     let scaled = |loss: u32| ((v * (WHOLE - loss) + WHOLE / 2) / WHOLE) as u8;
     let (none, falling, rising) = (scaled(30 * s), scaled(s * part), scaled(s * (30 - part)));
-    let v = v as u8;
-    match sixth {
-        0 => [v, rising, none],
-        1 => [falling, v, none],
-        2 => [none, v, rising],
-        3 => [none, falling, v],
-        4 => [rising, none, v],
-        _ => [v, none, falling],
-    }
+    let levels = [v as u8, none, falling, rising];
+    // A look-up rather than a match: hues of neighbours jump, and branches would be guessed wrong.
+    SIXTHS[usize::from(sixth)].map(|channel| levels[channel])
 }
 
 #[cfg(test)]

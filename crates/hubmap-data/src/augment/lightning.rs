@@ -101,7 +101,7 @@ pub(super) fn paint(image: &mut Pixels<'_>, bolts: &[Bolt], color: [u8; 3], alph
                 for x in span(x0.min(x1) - reach, x0.max(x1) + reach, width) {
                     let (to_x, to_y) = (x as f32 - x0, y as f32 - y0);
                     let along = ((to_x * dx + to_y * dy) * per_length).clamp(0.0, 1.0);
-                    let distance = (to_x - along * dx).hypot(to_y - along * dy);
+                    let distance = ((to_x - along * dx).powi(2) + (to_y - along * dy).powi(2)).sqrt();
                     let half = half_0 + along * (half_1 - half_0);
                     let covered = smooth_step(half + EDGE_PX, half - EDGE_PX, distance);
                     let place = &mut coverage[y * width + x];

@@ -4,7 +4,7 @@
 pub(super) fn blend(below: [u8; 3], above: [u8; 3], part: f32) -> [u8; 3] {
     std::array::from_fn(|c| {
         let (below, above) = (f32::from(below[c]), f32::from(above[c]));
-        (below + (above - below) * part).round() as u8
+        (below + (above - below) * part + 0.5) as u8
     })
 }
 

@@ -1,0 +1,65 @@
+//! `hubmap-data-gen preview`: a contact sheet of augmented samples.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use hubmap_cli::{CommonArgs, Config, Outcome, UsageError};
+use hubmap_data::config::DataConfig;
+use hubmap_data::{Dataset, DatasetName, preview};
+
+/// Write a PNG of samples as training sees them, masks outlined, so that a person can look
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  hubmap-data-gen preview --splits input/SPLITS --dataset train_0e_33 --output sheet.png"
+)]
+pub(crate) struct PreviewArgs {
+    /// Folder of the splits [default: data.splits_dir of the settings]
+    #[arg(long, value_name = "DIR", conflicts_with = "tiles")]
+    splits: Option<PathBuf>,
+
+    /// Samples to show: kind, fold and scale, such as train_0e_33
+    #[arg(long, value_name = "NAME", required_unless_present = "tiles")]
+    dataset: Option<DatasetName>,
+
+    /// Any folder with imgs/SLIDE/*.png and masks/SLIDE/*.png, in place of a dataset
+    #[arg(long, value_name = "DIR", conflicts_with = "dataset")]
+    tiles: Option<PathBuf>,
+
+    /// Name of the transform in [data.transforms] [default: data.train_transform of the settings]
+    #[arg(long, value_name = "NAME")]
+    transform: Option<String>,
+
+    /// How many samples, spread evenly over the dataset
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    samples: usize,
+
+    /// Seed of the augmentation [default: 0]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    seed: u64,
+
+    /// The PNG to write
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+/// Writes the sheet and says what is on it.
+pub(crate) fn run(args: &PreviewArgs, common: &CommonArgs) -> anyhow::Result<Outcome> {
+    let config = Config::load(common)?.section::<DataConfig>("data")?;
+    let name = args.transform.as_ref().unwrap_or(&config.train_transform);
+    let transform = config.transform(name).context("--transform").map_err(UsageError::mark)?;
+    let dataset = match (&args.tiles, &args.dataset) {
+        (Some(dir), _) => Dataset::open_dir(dir, "tiles")?,
+        (None, Some(dataset)) => Dataset::open(args.splits.as_ref().unwrap_or(&config.splits_dir), dataset)?,
+        (None, None) => return Err(UsageError::mark(anyhow::anyhow!("name a --dataset or --tiles"))),
+    };
+    preview::contact_sheet(&dataset, &transform, args.samples, args.seed, &args.output)?;
+    Ok(Outcome {
+        n_failed: 0,
+        summary: serde_json::json!({
+            "output": args.output,
+            "transform": name,
+            "samples": args.samples,
+            "dataset": dataset.len(),
+        }),
+    })
+}

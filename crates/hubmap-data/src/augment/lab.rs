@@ -71,7 +71,7 @@ const fn cube(root: i32) -> i32 {
     if root <= LINEAR_UP_TO {
         root * 108 / 841 - BASE * 16 / 116 * 108 / 841
     } else {
-        ((root * root) >> BASE_BITS) * root >> BASE_BITS
+        (((root * root) >> BASE_BITS) * root) >> BASE_BITS
     }
 }
 

@@ -137,6 +137,18 @@ fn centre_of_odd_remainders_is_rounded_to_the_top_left() {
 }
 
 #[test]
+fn turns_change_the_size_that_later_steps_see() {
+    let transform = steps(r#"{ kind = "quarter_turn", p = 1.0 }, { kind = "center_crop", size_px = 4 }"#);
+    let centre = steps(r#"{ kind = "center_crop", size_px = 4 }"#).apply(sample(20, 6), &mut rng(0)).unwrap();
+    for idx in 0..40 {
+        let after = transform.apply(sample(20, 6), &mut rng(idx)).unwrap();
+        let n_turns =
+            (0..4).find(|&n| perform(centre.clone(), &[Operation::QuarterTurns(n)]).unwrap() == after);
+        assert!(n_turns.is_some(), "the centre stays the centre");
+    }
+}
+
+#[test]
 fn results_depend_on_the_stream_alone() {
     for preset in PRESETS {
         let transform = base(preset, 16);
@@ -162,7 +174,7 @@ fn results_depend_on_the_stream_alone() {
 
 #[test]
 fn every_step_changes_images_and_few_change_masks() {
-    let hiding = r#"color = [200, 190, 210], alpha = 0.8"#;
+    let hiding = "color = [200, 190, 210], alpha = 0.8";
     for (step, changes_mask) in [
         (r#"kind = "shift_scale_rotate", shift = 0.1, scale = 0.2, angle_deg = 45.0"#.to_owned(), true),
         (

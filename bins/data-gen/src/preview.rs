@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use hubmap_cli::{CommonArgs, Config, Outcome, UsageError};
+use hubmap_cli::{CommonArgs, Config, Outcome, Progress, UsageError};
 use hubmap_data::config::DataConfig;
 use hubmap_data::{Dataset, DatasetName, preview};
 
@@ -43,23 +43,29 @@ pub(crate) struct PreviewArgs {
 }
 
 /// Writes the sheet and says what is on it.
-pub(crate) fn run(args: &PreviewArgs, common: &CommonArgs) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &PreviewArgs, common: &CommonArgs, progress: &Progress) -> anyhow::Result<Outcome> {
     let config = Config::load(common)?.section::<DataConfig>("data")?;
-    let name = args.transform.as_ref().unwrap_or(&config.train_transform);
-    let transform = config.transform(name).context("--transform").map_err(UsageError::mark)?;
+    let (source, name) = match &args.transform {
+        Some(name) => ("--transform", name),
+        None => ("data.train_transform", &config.train_transform),
+    };
+    let transform = config.transform(name).context(source).map_err(UsageError::mark)?;
     let dataset = match (&args.tiles, &args.dataset) {
         (Some(dir), _) => Dataset::open_dir(dir, "tiles")?,
         (None, Some(dataset)) => Dataset::open(args.splits.as_ref().unwrap_or(&config.splits_dir), dataset)?,
         (None, None) => return Err(UsageError::mark(anyhow::anyhow!("name a --dataset or --tiles"))),
     };
     preview::contact_sheet(&dataset, &transform, args.samples, args.seed, &args.output)?;
-    Ok(Outcome {
-        n_failed: 0,
-        summary: serde_json::json!({
-            "output": args.output,
-            "transform": name,
-            "samples": args.samples,
-            "dataset": dataset.len(),
-        }),
-    })
+    progress.line(&format!(
+        "{}: {} samples of {} through `{name}`",
+        args.output.display(),
+        args.samples,
+        dataset.len()
+    ));
+    Ok(Outcome::done(serde_json::json!({
+        "output": args.output,
+        "transform": name,
+        "samples": args.samples,
+        "tiles": dataset.len(),
+    })))
 }

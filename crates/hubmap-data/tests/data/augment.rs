@@ -37,6 +37,9 @@ fn equalised_lightness_is_that_of_opencv() {
     for clip_limit in [1.5, 4.0] {
         let operation = Operation::EqualizeLightness { clip_limit, n_tiles: 8 };
         check(&operation, &format!("clahe_{clip_limit:.1}"), 1);
+        // Tiles with more pixels than there are levels.
+        let few = Operation::EqualizeLightness { clip_limit, n_tiles: 2 };
+        check(&few, &format!("clahe_few_{clip_limit:.1}"), 1);
         // Sides that the tiles divide.
         let whole = Operation::Crop { x_px: 0, y_px: 0, width_px: 64, height_px: 48 };
         let changed = perform(sample(), &[whole, operation]).unwrap();

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+#[cfg(feature = "networks")]
 use burn::tensor::Device;
 
 /// A device as written after `--device`.
@@ -97,6 +98,7 @@ impl std::fmt::Display for DeviceSpec {
     }
 }
 
+#[cfg(feature = "networks")]
 impl DeviceSpec {
     /// The device for inference; `.autodiff()` of it trains.
     #[cfg_attr(

@@ -10,7 +10,9 @@ mod outcome;
 mod progress;
 
 pub use args::CommonArgs;
-pub use bars::{DataGenBars, InferBars, TrainBars};
+pub use bars::DataGenBars;
+#[cfg(feature = "networks")]
+pub use bars::{InferBars, TrainBars};
 pub use config::{BASE_CONFIG, Config};
 pub use device::{DeviceError, DeviceSpec};
 pub use interrupt::requested as interrupted;

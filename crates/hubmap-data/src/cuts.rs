@@ -13,6 +13,7 @@ use serde::Serialize;
 pub use splits::{Manifest, ManifestFold};
 
 use crate::config::DataGenConfig;
+use crate::cut::Cut;
 use crate::slide::{Competition, TrainSlide};
 
 /// Told how far data generation is; called from several threads.
@@ -152,10 +153,10 @@ fn cut_slide(
 ) -> Result<SlideReport> {
     let slide = entry.open()?;
     let Some(mask) = &slide.mask else { bail!("slide {} has no mask", slide.id) };
-    let jobs = tiles::jobs(&slide, config)?;
-    progress.begin(&slide.id, jobs.len() as u64);
+    let cuts = Cut::all_of(&slide, config)?;
+    progress.begin(&slide.id, cuts.len() as u64);
     tiles::write_big_mask(output, &slide.id, mask)?;
-    let counts = tiles::write(output, &slide, mask, &jobs, config, progress)?;
+    let counts = tiles::write(output, &slide, &cuts, config, progress)?;
     Ok(SlideReport {
         size: slide.reader.size(),
         n_objects: counts.objects,

@@ -3,6 +3,7 @@
 pub mod augment;
 mod batch;
 pub mod config;
+pub mod cut;
 pub mod cuts;
 mod dataset;
 mod dice;

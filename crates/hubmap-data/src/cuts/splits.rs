@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Progress;
 use super::staging::{Staging, create_dir};
-use super::tiles::{CutKind, cuts_dir};
+use super::tiles::cuts_dir;
 use crate::Fold;
 use crate::config::DataGenConfig;
+use crate::cut::CutKind;
 use crate::tile_file::write_atomically;
 
 /// What the splits were made of, as `SPLITS/manifest.json`; written last, so its presence means completeness.

@@ -1,0 +1,113 @@
+//! Bars of training and inference.
+
+use std::sync::{Mutex, PoisonError};
+
+use hubmap_infer as infer;
+use hubmap_train::{EpochReport, FoldStart, Observer, StepReport};
+
+use super::Current;
+use crate::interrupt;
+use crate::progress::Progress;
+
+impl Current<'_> {
+    fn end(&self) {
+        drop(self.bar.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// Training: one bar per fold, one line per epoch.
+#[derive(Debug)]
+pub struct TrainBars<'a> {
+    current: Current<'a>,
+    /// Name and number of epochs of the fold under way.
+    fold: Mutex<(String, usize)>,
+}
+
+impl<'a> TrainBars<'a> {
+    /// Bars on `progress`.
+    pub const fn new(progress: &'a Progress) -> Self {
+        Self { current: Current::new(progress), fold: Mutex::new((String::new(), 0)) }
+    }
+
+    fn fold_under_way(&self) -> (String, usize) {
+        self.fold.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Observer for TrainBars<'_> {
+    fn fold(&self, start: &FoldStart<'_>) {
+        *self.fold.lock().unwrap_or_else(PoisonError::into_inner) = (start.name.to_owned(), start.n_epochs);
+        let total = start.n_epochs * start.n_batches + start.n_valid_batches;
+        self.current.begin(&format!("train {}", start.name), total as u64, "batches");
+    }
+
+    fn step(&self, report: StepReport) {
+        let (_, n_epochs) = self.fold_under_way();
+        self.current.with(|bar| {
+            let StepReport { epoch, loss, dice, images_per_second, .. } = report;
+            let epoch = epoch + 1;
+            bar.message(&format!(
+                "epoch {epoch}/{n_epochs} loss {loss:.3} dice {dice:.3}, {images_per_second:.1} images/s"
+            ));
+            bar.inc(1);
+        });
+    }
+
+    fn valid_batch(&self) {
+        self.current.with(|bar| bar.inc(1));
+    }
+
+    fn interrupted(&self) -> bool {
+        interrupt::requested()
+    }
+
+    fn epoch(&self, report: &EpochReport<'_>) {
+        let (name, n_epochs) = self.fold_under_way();
+        let row = report.row;
+        let valid = match (row.valid_dice, row.valid_dice_ema) {
+            (Some(raw), Some(ema)) => format!(", valid dice {raw:.4} raw, {ema:.4} EMA"),
+            _ => String::new(),
+        };
+        let saved = if report.checkpoint.is_some() { ", best so far: saved" } else { "" };
+        let line = format!(
+            "fold {name} epoch {}/{n_epochs}: rate {:.2e}, loss {:.4}, train dice {:.4}{valid}{saved}",
+            row.epoch + 1,
+            row.rate,
+            row.train_loss,
+            row.train_dice
+        );
+        self.current.progress.note(&line);
+    }
+}
+
+/// Inference: one bar per slide.
+#[derive(Debug)]
+pub struct InferBars<'a>(Current<'a>);
+
+impl<'a> InferBars<'a> {
+    /// Bars on `progress`.
+    pub const fn new(progress: &'a Progress) -> Self {
+        Self(Current::new(progress))
+    }
+}
+
+impl infer::Progress for InferBars<'_> {
+    fn slide_started(&self, id: &str, n_blocks: usize) {
+        self.0.begin(id, n_blocks as u64, "blocks");
+    }
+
+    fn blocks_done(&self, n_blocks: usize) {
+        self.0.with(|bar| bar.inc(n_blocks as u64));
+    }
+
+    fn interrupted(&self) -> bool {
+        interrupt::requested()
+    }
+
+    fn slide_finished(&self, id: &str, error: Option<&anyhow::Error>) {
+        self.0.end();
+        if let Some(error) = error {
+            self.0.progress.line(&format!("error: slide {id}: {error:#}"));
+        }
+    }
+}

@@ -11,3 +11,7 @@ mod loader;
 mod cuts;
 // From a synthetic competition folder to batches, with the settings of the base config.
 mod synthetic;
+// The same tiles and batches from files and straight from slides.
+mod sources;
+// No slide on both sides, from whatever folders.
+mod folds;

@@ -30,7 +30,7 @@ fn square(class: &str, x: f64, y: f64, side: f64) -> Feature {
 fn slide() -> Slide {
     let side = SIDE as usize;
     let noise = |(y, x, c): (usize, usize, usize)| match x {
-        0..60 => ((y * 7919 + x * 104_729 + c * 31) * 2_654_435_761 >> 13) as u8 / 2 + 60,
+        0..60 => (((y * 7919 + x * 104_729 + c * 31) * 2_654_435_761) >> 13) as u8 / 2 + 60,
         _ => 2,
     };
     let pixels = Array3::from_shape_fn((side, side, 3), noise);
@@ -38,7 +38,9 @@ fn slide() -> Slide {
         .map(|(x, y)| square("glomerulus", x, y, 10.0))
         .to_vec();
     let mut mask = Mask::new(Size::new(SIDE, SIDE));
-    features.iter().for_each(|feature| mask.fill_polygon(&feature.polygons[0]));
+    for feature in &features {
+        mask.fill_polygon(&feature.polygons[0]);
+    }
     let cortex = Polygon::new(vec![[-5.0, -5.0], [60.0, -5.0], [60.0, 130.0], [-5.0, 130.0]]);
     let anatomy = vec![Feature::new("Cortex", cortex), square("Medulla", 90.0, 90.0, 10.0)];
     Slide {

@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn bytes_are_counted_to_the_last_one_and_given_back() {
-        let budget = Arc::new(CacheBudget::new(2 * 400 + 36 + 100));
+        let budget = Arc::new(CacheBudget::new(2 * 400 + 36));
         let cache = TileCache::new(5, Arc::clone(&budget));
         let (big, small) = (tile(10), tile(3));
         assert!(cache.offer(0, &big));

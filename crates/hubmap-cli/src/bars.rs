@@ -5,7 +5,7 @@ mod networks;
 
 use std::sync::{Mutex, PoisonError};
 
-use hubmap_data::cuts::{self, Progress as _};
+use hubmap_data::cuts;
 #[cfg(feature = "networks")]
 pub use networks::{InferBars, TrainBars};
 

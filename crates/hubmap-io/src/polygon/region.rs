@@ -82,7 +82,9 @@ mod tests {
         fn numbers_the_pixels_of_a_mask_of_the_same_polygons(polygons in prop::collection::vec(polygon(), 0..4)) {
             let size = Size::new(33, 29);
             let mut mask = Mask::new(size);
-            polygons.iter().for_each(|polygon| mask.fill_polygon(polygon));
+            for polygon in &polygons {
+                mask.fill_polygon(polygon);
+            }
             let region = Region::new(&polygons, size.window());
             let set = (0..size.height).flat_map(|y| (0..size.width).map(move |x| (x, y)));
             let set = set.filter(|&(x, y)| mask.get(x, y)).map(|(x, y)| [i64::from(x), i64::from(y)]);

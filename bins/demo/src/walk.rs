@@ -43,6 +43,7 @@ pub(crate) fn walk(out: &Path, seed: u64, common: &CommonArgs, progress: &Progre
     let settings = RunSettings {
         model: config.section("model")?,
         data: config.section("data")?,
+        data_gen: data_gen.clone(),
         train: config.section("train")?,
         resolved_toml: config.to_toml(),
     };

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         let settings = RunSettings {
             model: config.section("model")?,
             data: config.section("data")?,
+            data_gen: config.section("data_gen")?,
             train: config.section("train")?,
             resolved_toml: config.to_toml(),
         };

@@ -38,6 +38,20 @@ impl<'a> Current<'a> {
     }
 }
 
+impl cuts::Progress for Current<'_> {
+    fn begin(&self, task: &str, n_steps: u64) {
+        Self::begin(self, task, n_steps, "tiles");
+    }
+
+    fn advance(&self) {
+        self.with(|bar| bar.inc(1));
+    }
+
+    fn is_cancelled(&self) -> bool {
+        interrupt::requested()
+    }
+}
+
 /// Data generation: one bar per slide.
 #[derive(Debug)]
 pub struct DataGenBars<'a>(Current<'a>);
@@ -51,14 +65,14 @@ impl<'a> DataGenBars<'a> {
 
 impl cuts::Progress for DataGenBars<'_> {
     fn begin(&self, task: &str, n_steps: u64) {
-        self.0.begin(task, n_steps, "tiles");
+        cuts::Progress::begin(&self.0, task, n_steps);
     }
 
     fn advance(&self) {
-        self.0.with(|bar| bar.inc(1));
+        self.0.advance();
     }
 
     fn is_cancelled(&self) -> bool {
-        interrupt::requested()
+        self.0.is_cancelled()
     }
 }

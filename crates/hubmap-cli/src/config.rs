@@ -17,7 +17,7 @@ use crate::outcome::UsageError;
 pub const BASE_CONFIG: &str = include_str!("../../../configs/base.toml");
 
 /// Tables whose keys are names, so that a layer may add to them.
-const OPEN_TABLES: [&str; 1] = ["data.transforms"];
+const OPEN_TABLES: [&str; 2] = ["data.transforms", "data.slide_weights"];
 
 /// The merged settings.
 #[derive(Debug, Clone, PartialEq)]

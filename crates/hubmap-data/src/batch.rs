@@ -21,7 +21,8 @@ impl Batch {
         self.names.len()
     }
 
-    /// Whether there are no samples; the loader never makes such a batch.
+    /// Whether there are no samples, and so no size: only in the last batch of an epoch, if its samples are fewer than the
+    /// [shards](crate::Loader) that share them.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }

@@ -2,16 +2,18 @@
 //!
 //! No field has a hidden default, and unknown keys are errors.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::augment::{Transform, Transforms};
-use crate::dataset::{DatasetKind, ensure_disjoint};
+use crate::cut::CutKind;
+use crate::dataset::DatasetKind;
 use crate::fold::ensure_distinct;
-use crate::sampler::BackgroundRule;
-use crate::{Dataset, DatasetName, Fold, Normalization};
+use crate::sampler::{BackgroundCuts, BackgroundRule, PolygonCuts};
+use crate::{DatasetName, Fold, Normalization};
 
 /// Largest side of a window on the slide; one takes 3 GiB of memory per thread.
 const MAX_WINDOW_PX: u32 = 1 << 15;
@@ -24,8 +26,14 @@ pub struct DataGenConfig {
     pub scale: u32,
     /// Side of a tile in tile pixels.
     pub tile_px: u32,
-    /// Seed of which background tiles are kept and of drawn folds.
+    /// Seed of which background tiles are kept, of windows at random places and of drawn folds.
     pub seed: u64,
+    /// Which kinds of windows are cut.
+    pub kinds: Vec<CutKind>,
+    /// Which annotated objects get a window.
+    pub objects_in: ObjectPlace,
+    /// Classes of the anatomy files that are cortex; letter case is ignored.
+    pub cortex_labels: Vec<String>,
     /// Where the folds come from.
     pub folds: FoldSource,
     /// How many folds to draw if they are drawn.
@@ -34,6 +42,20 @@ pub struct DataGenConfig {
     pub listed_folds: Vec<ListedFold>,
     /// Which tiles of the grid are background.
     pub background: BackgroundRule,
+    /// Windows at random places without objects.
+    pub background_cuts: BackgroundCuts,
+    /// Windows at random places inside given polygons.
+    pub polygon_cuts: PolygonCuts,
+}
+
+/// Where the centroid of an object must lie for the object to get a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectPlace {
+    /// Anywhere, as in the original.
+    Anywhere,
+    /// Inside an outline of the cortex; every slide must have one.
+    Cortex,
 }
 
 /// Where folds come from.
@@ -72,6 +94,24 @@ impl DataGenConfig {
             self.scale
         );
         self.background.validate().context("data_gen")?;
+        self.background_cuts.validate().context("data_gen")?;
+        ensure!(!self.kinds.is_empty(), "data_gen.kinds is empty: nothing would be cut");
+        let kinds = self.kinds.iter().collect::<BTreeSet<_>>();
+        ensure!(kinds.len() == self.kinds.len(), "data_gen.kinds lists a kind twice");
+        let needs_cortex = self.objects_in == ObjectPlace::Cortex || kinds.contains(&CutKind::Background);
+        ensure!(
+            !needs_cortex || !self.cortex_labels.is_empty(),
+            "data_gen.cortex_labels is empty, but objects or background are to be in the cortex"
+        );
+        ensure!(
+            !kinds.contains(&CutKind::Background) || self.background_cuts.per_slide > 0,
+            "data_gen.background_cuts.per_slide is 0, but data_gen.kinds lists \"background\""
+        );
+        ensure!(
+            !kinds.contains(&CutKind::Polygon)
+                || (self.polygon_cuts.per_slide > 0 && !self.polygon_cuts.labels.is_empty()),
+            "data_gen.kinds lists \"polygon\", but data_gen.polygon_cuts has no labels or takes 0 per slide"
+        );
         match self.folds {
             FoldSource::Listed => ensure!(
                 !self.listed_folds.is_empty(),
@@ -118,8 +158,14 @@ impl DataGenConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// The folder `SPLITS` that data generation wrote.
+    /// Where tiles are read from.
+    pub source: SourceKind,
+    /// The folder `SPLITS` that data generation wrote, for [`SourceKind::Cuts`].
     pub splits_dir: PathBuf,
+    /// The competition folder, for [`SourceKind::Slides`].
+    pub slides_dir: PathBuf,
+    /// Folder that remembers, from one start to the next, which tiles of the grid are kept; empty for none.
+    pub scan_dir: PathBuf,
     /// Side of the square crop that the network sees, in tile pixels.
     pub crop_px: u32,
     /// Name in [`DataConfig::transforms`] of what happens to training samples.
@@ -128,16 +174,18 @@ pub struct DataConfig {
     pub valid_transform: String,
     /// Transforms by name.
     pub transforms: Transforms,
-    /// Whether training tiles are decoded once and kept in memory: 4 bytes per pixel.
+    /// Memory for decoded tiles in MiB, of all datasets together; 0 for none.
+    pub cache_mib: u64,
+    /// Whether training tiles are decoded before the first epoch, up to `cache_mib`, or all of them if that is 0.
     pub preload_train: bool,
     /// The same for validation tiles.
     pub preload_valid: bool,
-    /// Ids of the slides that are harder than the others.
-    pub hard_slides: Vec<String>,
-    /// How often the training samples of hard slides are repeated; 1 for once.
-    pub hard_multiply: usize,
-    /// How often whole datasets are repeated.
+    /// How often the training samples of a slide are taken per epoch, by id; once if it is not listed.
+    pub slide_weights: BTreeMap<String, f64>,
+    /// How often whole training datasets are taken per epoch.
     pub multiply: Multiply,
+    /// Whether folds may be split by tiles, with one slide on both sides.
+    pub allow_shared_slides: bool,
     /// Pixel to float.
     pub normalization: Normalization,
     /// Names of the folds, in the order of their numbers.
@@ -148,35 +196,66 @@ pub struct DataConfig {
     pub valid: Vec<String>,
 }
 
-/// How often the samples of a training dataset are taken per epoch, by kind.
+/// Where tiles are read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// From the files of data generation.
+    Cuts,
+    /// Straight from the slides.
+    Slides,
+}
+
+/// How often the samples of a training dataset are taken per epoch, by kind; the fraction of a number is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Multiply {
     /// For object cuts, `train_…`.
-    pub train: usize,
+    pub train: f64,
     /// For grid cuts, `grid_…`.
-    pub grid: usize,
+    pub grid: f64,
+    /// For background cuts, `background_…`.
+    pub background: f64,
+    /// For polygon cuts, `polygon_…`.
+    pub polygon: f64,
 }
 
-/// Both sides of a fold, ready to be read.
-#[derive(Debug, Clone)]
-pub struct FoldData {
-    /// Training samples, with repeats.
-    pub train: Dataset,
-    /// Validation samples, each once.
-    pub valid: Dataset,
+impl Multiply {
+    /// The number for datasets of a kind; validation samples are always taken once.
+    pub const fn of(&self, kind: DatasetKind) -> f64 {
+        match kind {
+            DatasetKind::TrainObjects => self.train,
+            DatasetKind::TrainGrid => self.grid,
+            DatasetKind::TrainBackground => self.background,
+            DatasetKind::TrainPolygon => self.polygon,
+            DatasetKind::ValidObjects => 1.0,
+        }
+    }
 }
+
+/// Largest weight of a sample: more are a slip, and would fill the memory with the order of an epoch.
+const MAX_WEIGHT: f64 = 1000.0;
 
 impl DataConfig {
     /// Refuses values that cannot work; the message names the key.
     ///
     /// # Errors
     ///
-    /// See above. That the datasets exist is checked by [`DataConfig::open_fold`].
+    /// See above. That the datasets exist is checked by [`DataSource`](crate::DataSource).
     pub fn validate(&self) -> Result<()> {
         ensure!(self.crop_px > 0, "data.crop_px is 0");
-        ensure!(self.hard_multiply > 0, "data.hard_multiply is 0; 1 takes hard slides once");
-        ensure!(self.multiply.train > 0 || self.multiply.grid > 0, "data.multiply drops every dataset");
+        let Multiply { train, grid, background, polygon } = self.multiply;
+        let multiply = [("train", train), ("grid", grid), ("background", background), ("polygon", polygon)];
+        let weights = multiply.iter().map(|&(key, weight)| (format!("multiply.{key}"), weight));
+        let of_slides =
+            self.slide_weights.iter().map(|(id, &weight)| (format!("slide_weights.{id}"), weight));
+        for (key, weight) in weights.chain(of_slides) {
+            ensure!(
+                (0.0..=MAX_WEIGHT).contains(&weight),
+                "data.{key} = {weight} is not between 0 and {MAX_WEIGHT}"
+            );
+        }
+        ensure!(multiply.iter().any(|&(_, weight)| weight > 0.0), "data.multiply drops every dataset");
         self.normalization.validate().context("data")?;
         for name in self.transforms.names() {
             self.transform(name).context("data.transforms")?;
@@ -211,36 +290,13 @@ impl DataConfig {
         self.transforms.resolve(name, self.crop_px)
     }
 
-    /// Opens the datasets of a fold, repeats what is to be repeated, and preloads what is to be preloaded.
+    /// The training and the validation datasets of a fold.
     ///
     /// # Errors
     ///
-    /// There is no such fold, a dataset is missing or broken, or a slide is on both sides.
-    pub fn open_fold(&self, fold_idx: usize) -> Result<FoldData> {
-        let fold = self.folds.get(fold_idx).with_context(|| {
-            format!("there is no fold {fold_idx}: data.folds lists {}, counted from 0", self.folds.len())
-        })?;
-        let open = |name: &DatasetName| Dataset::open(&self.splits_dir, name);
-        let open_repeated = |name: &DatasetName| {
-            let n_times = match name.kind {
-                DatasetKind::TrainObjects => self.multiply.train,
-                DatasetKind::TrainGrid => self.multiply.grid,
-                DatasetKind::ValidObjects => 1,
-            };
-            Ok(open(name)?.repeated(n_times))
-        };
-        let train = expanded(&self.train, fold)?.iter().map(open_repeated).collect::<Result<Vec<_>>>()?;
-        let valid = expanded(&self.valid, fold)?.iter().map(open).collect::<Result<Vec<_>>>()?;
-        let mut train = Dataset::concat(train).with_slides_repeated(&self.hard_slides, self.hard_multiply);
-        let mut valid = Dataset::concat(valid);
-        ensure_disjoint(&train, &valid).with_context(|| format!("fold `{fold}`"))?;
-        if self.preload_train {
-            train.preload()?;
-        }
-        if self.preload_valid {
-            valid.preload()?;
-        }
-        Ok(FoldData { train, valid })
+    /// A name is not that of a dataset.
+    pub fn datasets_of(&self, fold: &str) -> Result<[Vec<DatasetName>; 2]> {
+        Ok([expanded(&self.train, fold)?, expanded(&self.valid, fold)?])
     }
 }
 
@@ -272,8 +328,12 @@ mod tests {
         slides.extend(data_gen.listed_folds.iter().flat_map(|fold| fold.valid.clone()));
         assert_eq!(data_gen.folds_over(&slides).unwrap(), Fold::competition(&slides).unwrap());
 
+        assert_eq!(data_gen.kinds, [CutKind::Objects, CutKind::Grid]);
+        assert_eq!(data_gen.objects_in, ObjectPlace::Anywhere);
+
         let data = data();
         data.validate().unwrap();
+        assert_eq!((data.source, data.cache_mib), (SourceKind::Cuts, 0));
         assert_eq!(data.normalization, Normalization::KIDNEY);
         assert_eq!(data.folds, data_gen.listed_folds.into_iter().map(|fold| fold.name).collect::<Vec<_>>());
     }
@@ -306,7 +366,44 @@ mod tests {
         assert!(refused(|c| c.valid.clear()).contains("data.valid"));
         assert!(refused(|c| c.folds.clear()).contains("data.folds"));
         assert!(refused(|c| c.crop_px = 0).contains("data.crop_px"));
-        assert!(refused(|c| c.hard_multiply = 0).contains("data.hard_multiply"));
+        assert!(refused(|c| c.multiply.polygon = -0.5).contains("data.multiply.polygon = -0.5"));
+        let error = refused(|c| c.slide_weights = [("aa".to_owned(), f64::NAN)].into());
+        assert!(error.contains("data.slide_weights.aa = NaN"), "{error}");
+        let nothing = Multiply { train: 0.0, grid: 0.0, background: 0.0, polygon: 0.0 };
+        assert!((nothing.of(DatasetKind::ValidObjects) - 1.0).abs() < f64::EPSILON);
+        let mut config = data();
+        config.multiply = nothing;
+        assert!(config.validate().unwrap_err().to_string().contains("drops every dataset"));
+    }
+
+    #[test]
+    fn kinds_that_cannot_be_cut_are_named_with_their_key() {
+        let base: DataGenConfig = base()["data_gen"].clone().try_into().unwrap();
+        let refused = |change: fn(&mut DataGenConfig)| {
+            let mut config = base.clone();
+            change(&mut config);
+            format!("{:#}", config.validate().unwrap_err())
+        };
+        assert!(refused(|c| c.kinds.clear()).contains("data_gen.kinds is empty"));
+        assert!(refused(|c| c.kinds.push(CutKind::Grid)).contains("lists a kind twice"));
+        let error = refused(|c| {
+            c.kinds = vec![CutKind::Polygon];
+            c.polygon_cuts.labels.clear();
+        });
+        assert!(error.contains("data_gen.polygon_cuts has no labels"), "{error}");
+        let error = refused(|c| {
+            c.kinds.push(CutKind::Background);
+            c.background_cuts.per_slide = 0;
+        });
+        assert!(error.contains("data_gen.background_cuts.per_slide"), "{error}");
+        let error = refused(|c| {
+            c.objects_in = ObjectPlace::Cortex;
+            c.cortex_labels.clear();
+        });
+        assert!(error.contains("data_gen.cortex_labels"), "{error}");
+        assert!(
+            refused(|c| c.background_cuts.max_trials = 0).contains("data_gen: background_cuts.max_trials")
+        );
     }
 
     #[test]

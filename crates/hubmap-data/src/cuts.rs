@@ -13,7 +13,7 @@ use serde::Serialize;
 pub use splits::{Manifest, ManifestFold};
 
 use crate::config::DataGenConfig;
-use crate::cut::Cut;
+use crate::cut::{Cut, CutKind};
 use crate::slide::{Competition, TrainSlide};
 
 /// Told how far data generation is; called from several threads.
@@ -144,7 +144,7 @@ pub fn generate(
     Ok(report)
 }
 
-/// Writes the mask and both kinds of tiles of one slide.
+/// Writes the mask and the tiles of one slide.
 fn cut_slide(
     entry: &TrainSlide,
     output: &Path,
@@ -159,8 +159,8 @@ fn cut_slide(
     let counts = tiles::write(output, &slide, &cuts, config, progress)?;
     Ok(SlideReport {
         size: slide.reader.size(),
-        n_objects: counts.objects,
-        n_grid_kept: counts.grid_kept,
+        n_objects: counts.of(CutKind::Objects),
+        n_grid_kept: counts.of(CutKind::Grid),
         n_background_skipped: counts.background_skipped,
         n_positive_px: mask.count_ones(),
         slide: slide.id,

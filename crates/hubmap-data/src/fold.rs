@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, bail, ensure};
 use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
 
 use crate::seed::{Purpose, stream};
 
@@ -14,6 +15,17 @@ const COMPETITION_FOLDS: [(&str, [&str; 2]); 4] = [
     ("18", ["1e2425f28", "8242609fa"]),
     ("cc", ["cb2d976f4", "c68fe75ea"]),
 ];
+
+/// What the sides of a fold share nothing of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FoldBy {
+    /// No slide is on both sides.
+    #[default]
+    Slides,
+    /// No tile is on both sides, but tiles of one slide may be.
+    Tiles,
+}
 
 /// One partition of slides into training and validation.
 ///

@@ -15,14 +15,19 @@ mod sample;
 pub mod sampler;
 pub mod seed;
 mod slide;
+mod source;
 pub mod tile_file;
 mod vectorize;
 
 pub use batch::Batch;
-pub use dataset::{Dataset, DatasetKind, DatasetName, Tile, ensure_disjoint};
+pub use dataset::{
+    CacheBudget, Dataset, DatasetKind, DatasetName, Draw, Tile, TilePixels, ensure_disjoint,
+    ensure_no_shared_tile,
+};
 pub use dice::DiceSums;
-pub use fold::{Fold, ensure_distinct};
-pub use loader::{Epoch, Loader, LoaderConfig};
+pub use fold::{Fold, FoldBy, ensure_distinct};
+pub use loader::{Epoch, Loader, LoaderConfig, Shard};
 pub use normalize::Normalization;
 pub use sample::Sample;
-pub use slide::{Competition, Slide, TestSlide, TrainSlide};
+pub use slide::{Competition, Slide, TestSlide, TrainSlide, labelled_polygons};
+pub use source::{DataSource, FoldData, OpenSlide, SlideSource};

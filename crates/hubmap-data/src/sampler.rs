@@ -2,6 +2,8 @@
 
 mod grid;
 mod object;
+mod random;
 
 pub use grid::{BackgroundRule, Grid};
-pub use object::object_windows;
+pub use object::{object_centroids, window_around};
+pub use random::{BackgroundCuts, PolygonCuts, background_windows, polygon_windows};

@@ -17,6 +17,12 @@ pub enum Purpose {
     Shuffle = 3,
     /// The augmentation of one sample in one epoch.
     Augment = 4,
+    /// The place of one background window on a slide.
+    BackgroundWindow = 5,
+    /// The place of one window in the polygons of a slide.
+    PolygonWindow = 6,
+    /// Which samples of a fractional weight are taken once more in an epoch.
+    Repeat = 7,
 }
 
 /// The stream at `(a, b)` of `purpose`, for example `(epoch, sample)`.

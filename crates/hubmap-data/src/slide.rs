@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use hubmap_io::{Feature, Mask, RasterReader, Rle, read_annotations};
+use hubmap_io::{Feature, Mask, Polygon, RasterReader, Rle, read_annotations};
 use serde::Deserialize;
 
 /// A slide that is open for reading.
@@ -17,6 +17,8 @@ pub struct Slide {
     pub mask: Option<Mask>,
     /// Annotated objects in the order of their file.
     pub features: Vec<Feature>,
+    /// Outlines of cortex and medulla; `None` for a slide without a file of them.
+    pub anatomy: Option<Vec<Feature>>,
 }
 
 impl Slide {
@@ -29,8 +31,20 @@ impl Slide {
         let reader = hubmap_io::open(tiff)?;
         let n_bands = reader.bands();
         ensure!(n_bands == 3, "{}: a slide must have 3 bands (RGB), this file has {n_bands}", tiff.display());
-        Ok(Self { id: id.to_owned(), reader, mask: None, features: Vec::new() })
+        Ok(Self { id: id.to_owned(), reader, mask: None, features: Vec::new(), anatomy: None })
     }
+}
+
+/// The polygons of all features whose class is one of `labels`, letter case ignored.
+pub fn labelled_polygons<'a>(
+    features: impl IntoIterator<Item = &'a Feature>,
+    labels: &[String],
+) -> impl Iterator<Item = &'a Polygon> {
+    let is_one = |feature: &&Feature| {
+        let class = feature.class.as_deref();
+        class.is_some_and(|class| labels.iter().any(|label| label.eq_ignore_ascii_case(class)))
+    };
+    features.into_iter().filter(is_one).flat_map(|feature| &feature.polygons)
 }
 
 impl std::fmt::Debug for Slide {
@@ -41,6 +55,7 @@ impl std::fmt::Debug for Slide {
             .field("size", &self.reader.size())
             .field("has_mask", &self.mask.is_some())
             .field("n_features", &self.features.len())
+            .field("has_anatomy", &self.anatomy.is_some())
             .finish()
     }
 }
@@ -63,7 +78,7 @@ pub struct TrainSlide {
 }
 
 impl TrainSlide {
-    /// Opens the slide with mask and annotated objects.
+    /// Opens the slide with mask, annotated objects and anatomy.
     ///
     /// # Errors
     ///
@@ -80,6 +95,7 @@ impl TrainSlide {
         })?;
         slide.mask = Some(mask);
         slide.features = read_annotations(&self.objects)?;
+        slide.anatomy = self.anatomy.as_deref().map(read_annotations).transpose()?;
         Ok(slide)
     }
 }

@@ -31,7 +31,7 @@ pub use geometry::{Size, Window};
 pub use mask::Mask;
 pub use mask_tiff::{read_mask, write_mask_tiff};
 pub use memory_slide::MemorySlide;
-pub use polygon::{Bounds, Polygon, trace_polygons};
+pub use polygon::{Bounds, Polygon, Region, trace_polygons};
 #[cfg(feature = "remote")]
 pub use raster::open_remote;
 pub use raster::{AssociatedImage, Level, LevelUse, RasterReader, ReadOptions, ScaleOptions, open};

@@ -109,6 +109,25 @@ impl Mask {
         rest + words.map(|word| word_of(word).count_ones() as u64).sum::<u64>()
     }
 
+    /// Number of set pixels in `window`; pixels off the mask are not set.
+    pub fn count_ones_in(&self, window: Window) -> u64 {
+        let Some(inside) = window.intersect(&self.size.window()) else { return 0 };
+        let (x0, x1) = (inside.x as usize, inside.right() as usize);
+        let (first, last) = (x0 / 8, (x1 - 1) / 8);
+        let head = 0xff_u8 >> (x0 % 8);
+        let tail = 0xff_u8 << (7 - (x1 - 1) % 8);
+        let in_row = |row: &[u8]| {
+            if first == last {
+                return (row[first] & head & tail).count_ones() as u64;
+            }
+            let words = row[first + 1..last].chunks_exact(8);
+            let rest: u64 = words.remainder().iter().map(|byte| byte.count_ones() as u64).sum();
+            let ends = (row[first] & head).count_ones() + (row[last] & tail).count_ones();
+            rest + ends as u64 + words.map(|word| word_of(word).count_ones() as u64).sum::<u64>()
+        };
+        (inside.y..inside.bottom()).map(|y| in_row(self.row_bytes(y as u32))).sum()
+    }
+
     /// The packed pixels of row `y`, `width.div_ceil(8)` bytes; the padding bits are 0.
     ///
     /// # Panics

@@ -1,7 +1,9 @@
 //! Outlines of objects in full-resolution pixels.
 
+mod region;
 mod trace;
 
+pub use region::Region;
 pub use trace::trace_polygons;
 
 use crate::Window;

@@ -329,6 +329,16 @@ mod laws {
         }
 
         #[test]
+        fn windows_count_their_pixels(
+            pixels in pixels(), x in -70_i64..200, y in -20_i64..60, width in 1_u32..200, height in 1_u32..30,
+        ) {
+            let mask = Mask::from_array(pixels.view());
+            let window = Window::new(x, y, width, height);
+            let read = mask.read(window);
+            prop_assert_eq!(mask.count_ones_in(window), read.iter().map(|&v| v as u64).sum::<u64>());
+        }
+
+        #[test]
         fn rle_is_that_of_the_definition_and_round_trips(pixels in pixels()) {
             let mask = Mask::from_array(pixels.view());
             let rle = Rle::encode(&mask);

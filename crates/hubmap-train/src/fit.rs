@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use burn::module::Module;
 use burn::tensor::Device;
-use hubmap_data::Loader;
+use hubmap_data::{Loader, cuts};
 use hubmap_models::{CheckpointName, SegModel, SegModelConfig, load_encoder_weights, load_weights};
 
 use crate::config::TrainConfig;
@@ -82,6 +82,10 @@ pub struct FoldReport {
 
 /// Is told how training goes.
 pub trait Observer {
+    /// Is told how opening slides and decoding tiles goes, before the folds and before each of them.
+    fn data(&self) -> &dyn cuts::Progress {
+        &()
+    }
     /// A fold begins.
     fn fold(&self, _start: &FoldStart<'_>) {}
     /// A step is done.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use hubmap_data::config::DataConfig;
-use hubmap_data::{Dataset, Loader, LoaderConfig};
+use hubmap_data::config::{DataConfig, DataGenConfig, SourceKind};
+use hubmap_data::{DataSource, Dataset, Loader, LoaderConfig, Shard};
 use hubmap_models::{SegModel, SegModelConfig};
 
 use crate::config::TrainConfig;
@@ -19,6 +19,8 @@ pub struct RunSettings {
     pub model: SegModelConfig,
     /// `[data]`.
     pub data: DataConfig,
+    /// `[data_gen]`: how slides are cut that are read without tiles on disk.
+    pub data_gen: DataGenConfig,
     /// `[train]`.
     pub train: TrainConfig,
     /// The whole resolved config, which the run folder keeps and inference reads.
@@ -30,6 +32,9 @@ impl RunSettings {
     pub fn validate(&self) -> Result<()> {
         self.train.validate()?;
         self.data.validate()?;
+        if self.data.source == SourceKind::Slides {
+            self.data_gen.validate()?;
+        }
         let crop_px = self.data.crop_px as usize;
         SegModel::check_input(crop_px, crop_px).context("data.crop_px")
     }
@@ -67,7 +72,8 @@ impl RunReport {
 /// Trains the folds of the config in sequence, or only the fold at position `only`, into a new folder under
 /// `parent`.
 ///
-/// Settings and data of every fold are checked before the folder is made.
+/// Settings and data of every fold are checked before the folder is made. Tiles that are kept in memory are those of the
+/// fold under way.
 pub fn train_run(
     settings: &RunSettings,
     only: Option<usize>,
@@ -76,15 +82,16 @@ pub fn train_run(
     observer: &dyn Observer,
 ) -> Result<RunReport> {
     settings.validate()?;
-    let RunSettings { model, data, train, resolved_toml } = settings;
+    let RunSettings { model, data, data_gen, train, resolved_toml } = settings;
     let fold_idxs: Vec<usize> = match only {
         Some(fold_idx) => vec![fold_idx],
         None => (0..data.folds.len()).collect(),
     };
+    let source = DataSource::open(data, data_gen, observer.data())?;
     let loaders = fold_idxs
         .iter()
         .map(|&fold_idx| {
-            let fold = data.open_fold(fold_idx)?;
+            let fold = source.fold(fold_idx)?;
             let name = &data.folds[fold_idx];
             let train_loader = loader(fold.train, settings, fold_idx, Side::Train)
                 .with_context(|| format!("training data of fold `{name}`"))?;
@@ -96,7 +103,14 @@ pub fn train_run(
 
     let run = RunDir::create(parent, resolved_toml)?;
     let mut folds = Vec::new();
-    for (fold_idx, name, train_loader, valid_loader) in &loaders {
+    for (fold_idx, name, train_loader, valid_loader) in loaders {
+        for (loader, is_preloaded) in
+            [(&train_loader, data.preload_train), (&valid_loader, data.preload_valid)]
+        {
+            if is_preloaded {
+                loader.dataset().preload(observer.data()).with_context(|| format!("fold `{name}`"))?;
+            }
+        }
         observer.fold(&FoldStart {
             name,
             n_epochs: train.epochs,
@@ -104,15 +118,15 @@ pub fn train_run(
             n_valid_batches: 2 * train.n_validations() * valid_loader.n_batches(),
         });
         let plan = FoldPlan {
-            fold_idx: *fold_idx,
+            fold_idx,
             model: *model,
             config: train,
-            train: train_loader,
-            valid: valid_loader,
+            train: &train_loader,
+            valid: &valid_loader,
             device: device.clone(),
         };
         let report = fit_fold(&plan, &run, observer).with_context(|| format!("fold `{name}`"))?;
-        folds.push((*fold_idx, (*name).clone(), report));
+        folds.push((fold_idx, name.clone(), report));
     }
     Ok(RunReport { run, folds })
 }
@@ -131,6 +145,7 @@ fn loader(dataset: Dataset, settings: &RunSettings, fold_idx: usize, side: Side)
     };
     let config = LoaderConfig {
         batch_size,
+        shard: Shard::WHOLE,
         shuffle: side == Side::Train,
         drop_last: side == Side::Train,
         seed: train.seed.wrapping_add(fold_idx as u64),

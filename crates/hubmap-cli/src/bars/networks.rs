@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use hubmap_data::cuts;
 use hubmap_infer as infer;
 use hubmap_train::{EpochReport, FoldStart, Observer, StepReport};
 
@@ -35,6 +36,10 @@ impl<'a> TrainBars<'a> {
 }
 
 impl Observer for TrainBars<'_> {
+    fn data(&self) -> &dyn cuts::Progress {
+        &self.current
+    }
+
     fn fold(&self, start: &FoldStart<'_>) {
         *self.fold.lock().unwrap_or_else(PoisonError::into_inner) = (start.name.to_owned(), start.n_epochs);
         let total = start.n_epochs * start.n_batches + start.n_valid_batches;

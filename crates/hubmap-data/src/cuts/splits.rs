@@ -10,7 +10,6 @@ use super::staging::{Staging, create_dir};
 use super::tiles::cuts_dir;
 use crate::Fold;
 use crate::config::DataGenConfig;
-use crate::cut::CutKind;
 use crate::tile_file::write_atomically;
 
 /// What the splits were made of, as `SPLITS/manifest.json`; written last, so its presence means completeness.
@@ -67,7 +66,7 @@ pub(super) fn remove_manifest(output: &Path) -> Result<()> {
     }
 }
 
-/// Writes `SPLITS/{glomi_split,grid_split}/<fold>/{train,val}/{imgs,masks}/<id>` and the manifest.
+/// Writes `SPLITS/{glomi_split,grid_split,…}/<fold>/{train,val}/{imgs,masks}/<id>` and the manifest.
 ///
 /// Folds of an earlier run are removed.
 pub(super) fn write(
@@ -77,8 +76,8 @@ pub(super) fn write(
     progress: &dyn Progress,
 ) -> Result<()> {
     let splits_dir = splits_dir(output);
-    progress.begin("splits", (CutKind::ALL.len() * folds.len()) as u64);
-    for kind in CutKind::ALL {
+    progress.begin("splits", (config.kinds.len() * folds.len()) as u64);
+    for &kind in &config.kinds {
         let cuts = cuts_dir(output, kind, config);
         let name = format!("{}_split", kind.prefix());
         let staging = Staging::create(&splits_dir, &name)?;

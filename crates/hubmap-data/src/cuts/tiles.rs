@@ -1,5 +1,6 @@
 //! The tiles of one slide.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
@@ -16,9 +17,15 @@ use crate::{Sample, Slide};
 /// How many tiles were written.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counts {
-    pub(super) objects: usize,
-    pub(super) grid_kept: usize,
+    /// By kind, in the order of [`CutKind::ALL`].
+    pub(super) kept: [usize; CutKind::ALL.len()],
     pub(super) background_skipped: usize,
+}
+
+impl Counts {
+    pub(super) const fn of(&self, kind: CutKind) -> usize {
+        self.kept[kind as usize]
+    }
 }
 
 impl std::ops::Add for Counts {
@@ -26,8 +33,7 @@ impl std::ops::Add for Counts {
 
     fn add(self, other: Self) -> Self {
         Self {
-            objects: self.objects + other.objects,
-            grid_kept: self.grid_kept + other.grid_kept,
+            kept: CutKind::ALL.map(|kind| self.of(kind) + other.of(kind)),
             background_skipped: self.background_skipped + other.background_skipped,
         }
     }
@@ -46,25 +52,25 @@ pub(super) fn write(
     config: &DataGenConfig,
     progress: &dyn Progress,
 ) -> Result<Counts> {
-    let [objects, grid] = CutKind::ALL.map(|kind| {
+    let stagings = config.kinds.iter().map(|&kind| {
         let staging = Staging::create(&cuts_dir(output, kind, config), &slide.id)?;
         create_dir(&staging.dir().join("imgs"))?;
         create_dir(&staging.dir().join("masks"))?;
-        anyhow::Ok(staging)
+        anyhow::Ok((kind, staging))
     });
-    let (objects, grid) = (objects?, grid?);
+    let stagings = stagings.collect::<Result<BTreeMap<_, _>>>()?;
     let counts = cuts
         .par_iter()
         .with_max_len(1)
         .map(|cut| {
             ensure!(!progress.is_cancelled(), "cancelled while cutting slide {}", slide.id);
-            let staging = if cut.kind == CutKind::Objects { &objects } else { &grid };
+            let staging = &stagings[&cut.kind];
             let counts = write_tile(staging.dir(), slide, *cut, config)?;
             progress.advance();
             Ok(counts)
         })
         .try_reduce(Counts::default, |a, b| Ok(a + b))?;
-    for (kind, staging) in CutKind::ALL.into_iter().zip([objects, grid]) {
+    for (kind, staging) in stagings {
         for part in ["imgs", "masks"] {
             staging.publish(part, &cuts_dir(output, kind, config).join(part).join(&slide.id))?;
         }
@@ -80,10 +86,7 @@ fn write_tile(dir: &Path, slide: &Slide, cut: Cut, config: &DataGenConfig) -> Re
     let file = format!("{:06}.png", cut.tile_idx);
     write_image(&dir.join("imgs").join(&file), &image)?;
     write_mask(&dir.join("masks").join(&file), &mask)?;
-    Ok(match cut.kind {
-        CutKind::Objects => Counts { objects: 1, ..Counts::default() },
-        CutKind::Grid => Counts { grid_kept: 1, ..Counts::default() },
-    })
+    Ok(Counts { kept: CutKind::ALL.map(|kind| usize::from(kind == cut.kind)), ..Counts::default() })
 }
 
 /// Writes the mask of a slide as a 1-bit TIFF `bigmasks/<id>.tiff`.

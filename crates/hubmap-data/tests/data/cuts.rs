@@ -3,9 +3,10 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hubmap_data::config::{DataGenConfig, FoldSource, ListedFold};
+use hubmap_data::config::{DataGenConfig, FoldSource, ListedFold, ObjectPlace};
+use hubmap_data::cut::CutKind;
 use hubmap_data::cuts::{DataGenReport, Manifest, Progress, SlideFailure, generate};
-use hubmap_data::sampler::BackgroundRule;
+use hubmap_data::sampler::{BackgroundCuts, BackgroundRule, PolygonCuts};
 use hubmap_data::tile_file::{read_image, read_mask};
 use hubmap_data::{Dataset, DatasetName};
 use hubmap_io::{Compression, Layout, Size, TiffSpec, TiffWriter};
@@ -21,6 +22,9 @@ fn config() -> DataGenConfig {
         scale: SCALE as u32,
         tile_px: TILE as u32,
         seed: 5,
+        kinds: vec![CutKind::Objects, CutKind::Grid],
+        objects_in: ObjectPlace::Anywhere,
+        cortex_labels: vec!["Cortex".into()],
         folds: FoldSource::Listed,
         n_drawn_folds: 2,
         listed_folds: vec![
@@ -35,6 +39,8 @@ fn config() -> DataGenConfig {
             max_dark_fraction: 0.1,
             keep_probability: 0.3,
         },
+        background_cuts: BackgroundCuts { per_slide: 5, max_trials: 10, object_area_step: 0.05 },
+        polygon_cuts: PolygonCuts { per_slide: 5, labels: vec!["Medulla".into()] },
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::base_transform;
 use hubmap_data::tile_file::{write_image, write_mask};
-use hubmap_data::{Batch, Dataset, Loader, LoaderConfig, Normalization};
+use hubmap_data::{Batch, Dataset, Loader, LoaderConfig, Normalization, Shard};
 use ndarray::{Array2, Array3};
 use tempfile::TempDir;
 
@@ -35,6 +35,7 @@ fn write_tile(folder: &Path, idx: usize, height: usize, width: usize) {
 fn config(threads: usize) -> LoaderConfig {
     LoaderConfig {
         batch_size: 4,
+        shard: Shard::WHOLE,
         shuffle: true,
         drop_last: false,
         seed: 11,
@@ -103,7 +104,7 @@ fn without_shuffle_and_with_drop_last() {
 #[test]
 fn repeated_samples_are_augmented_differently() {
     let folder = tiles(1);
-    let dataset = Dataset::open_dir(folder.path(), "d").unwrap().repeated(8);
+    let dataset = Dataset::open_dir(folder.path(), "d").unwrap().weighted(8.0);
     let batches = epoch(&Loader::new(dataset, LoaderConfig { batch_size: 8, ..config(2) }).unwrap(), 0);
     let images = batches[0].images.outer_iter().collect::<Vec<_>>();
     assert!(images.iter().skip(1).any(|image| image != images[0]));
@@ -187,4 +188,134 @@ fn impossible_configurations_are_refused() {
     let normalization = Normalization { std: [0.0; 3], ..Normalization::KIDNEY };
     assert!(refused(LoaderConfig { normalization, ..config(1) }).contains("std"));
     assert!(Loader::new(Dataset::default(), config(1)).unwrap_err().to_string().contains("no samples"));
+}
+
+#[test]
+fn batches_of_the_shards_are_together_those_of_one_loader() {
+    let folder = tiles(19);
+    for (batch_size, count, drop_last) in
+        [(2, 3, false), (2, 3, true), (3, 2, false), (1, 4, false), (5, 5, false)]
+    {
+        let global = LoaderConfig { batch_size: batch_size * count, drop_last, ..config(2) };
+        let whole = epoch(&loader(&folder, global), 2);
+        let parts = (0..count)
+            .map(|index| {
+                let shard = Shard { index, count };
+                let loader = loader(&folder, LoaderConfig { batch_size, shard, drop_last, ..config(1) });
+                let batches = epoch(&loader, 2);
+                assert_eq!(batches.len(), loader.n_batches());
+                batches
+            })
+            .collect::<Vec<_>>();
+        assert!(parts.iter().all(|batches| batches.len() == whole.len()));
+        for (batch_idx, expected) in whole.iter().enumerate() {
+            let parts = parts.iter().map(|batches| &batches[batch_idx]).filter(|batch| !batch.is_empty());
+            let parts = parts.collect::<Vec<_>>();
+            let names = parts.iter().flat_map(|batch| batch.names.clone()).collect::<Vec<_>>();
+            assert_eq!(names, expected.names);
+            let [images, masks] = [0, 1].map(|which| {
+                let views = parts
+                    .iter()
+                    .map(|batch| if which == 0 { batch.images.view() } else { batch.masks.view() });
+                ndarray::concatenate(ndarray::Axis(0), &views.collect::<Vec<_>>()).unwrap()
+            });
+            assert_eq!((images, masks), (expected.images.clone(), expected.masks.clone()));
+        }
+    }
+    // Fewer samples than shards: all the same one batch each, of which some are empty.
+    let few = tiles(2);
+    let sizes = (0..3).map(|index| {
+        let loader =
+            loader(&few, LoaderConfig { batch_size: 1, shard: Shard { index, count: 3 }, ..config(1) });
+        epoch(&loader, 0).iter().map(Batch::len).collect::<Vec<_>>()
+    });
+    assert_eq!(sizes.collect::<Vec<_>>(), [[0], [1], [1]]);
+}
+
+#[test]
+fn an_epoch_goes_on_at_any_batch_without_making_those_before() {
+    let folder = tiles(11);
+    let all = epoch(&loader(&folder, config(2)), 4);
+    let partial = |n_done| {
+        let loader = loader(&folder, config(2));
+        loader.epoch_from(4, n_done).map(Result::unwrap).collect::<Vec<_>>()
+    };
+    for n_done in [0, 1, 2, 3, 9] {
+        assert_eq!(partial(n_done), all[n_done.min(3)..]);
+    }
+    // The files of the first batch are not asked for.
+    let opened = loader(&folder, config(2));
+    for name in &all[0].names {
+        let file = name.strip_prefix("d/").unwrap();
+        std::fs::remove_file(folder.path().join("imgs").join(format!("{file}.png"))).unwrap();
+    }
+    assert!(opened.epoch(4).next().unwrap().is_err());
+    assert_eq!(opened.epoch_from(4, 1).map(Result::unwrap).collect::<Vec<_>>(), all[1..]);
+}
+
+/// A slide whose reading panics.
+struct Trap;
+
+impl hubmap_io::RasterReader for Trap {
+    fn path(&self) -> &Path {
+        Path::new("trap.tiff")
+    }
+
+    fn size(&self) -> hubmap_io::Size {
+        hubmap_io::Size::new(60, 60)
+    }
+
+    fn bands(&self) -> usize {
+        3
+    }
+
+    fn microns_per_px(&self) -> Option<f64> {
+        None
+    }
+
+    fn read_with(
+        &self,
+        window: hubmap_io::Window,
+        _: &hubmap_io::ReadOptions<'_>,
+        _: ndarray::ArrayViewMut3<'_, u8>,
+    ) -> hubmap_io::Result<()> {
+        panic!("sprung at {window}");
+    }
+}
+
+#[test]
+fn a_panic_on_a_thread_is_an_error_that_names_the_tile_and_no_hang() {
+    use std::collections::BTreeSet;
+
+    use hubmap_data::config::{DataGenConfig, FoldSource};
+    use hubmap_data::cut::CutKind;
+    use hubmap_data::{Slide, SlideSource};
+    use hubmap_io::{Feature, Mask, Polygon, Size};
+
+    let base: toml::Table = include_str!("../../../../configs/base.toml").parse().unwrap();
+    let data_gen: DataGenConfig = base["data_gen"].clone().try_into().unwrap();
+    let data_gen = DataGenConfig { tile_px: 20, folds: FoldSource::Drawn, n_drawn_folds: 2, ..data_gen };
+    let square = Polygon::new(vec![[9.0, 9.0], [19.0, 9.0], [19.0, 19.0], [9.0, 19.0]]);
+    let slide = |id: &str| Slide {
+        id: id.into(),
+        reader: Box::new(Trap),
+        mask: Some(Mask::new(Size::new(60, 60))),
+        features: vec![Feature::new("glomerulus", square.clone()); 6],
+        anatomy: None,
+    };
+    let kinds = BTreeSet::from([CutKind::Objects]);
+    let slides =
+        SlideSource::from_slides(vec![slide("a"), slide("b")], &data_gen, &kinds, None, &()).unwrap();
+    let dataset = slides.dataset(&"train_0_33".parse().unwrap()).unwrap();
+    for threads in [1, 2] {
+        let loader =
+            Loader::new(dataset.clone(), LoaderConfig { shuffle: false, ..config(threads) }).unwrap();
+        let error = within_a_minute(move || {
+            let mut epoch = loader.epoch(0);
+            let error = epoch.next().unwrap().unwrap_err().to_string();
+            assert!(epoch.next().is_none());
+            error
+        });
+        assert!(error.contains("/000000: a loader thread panicked: sprung at 60x60"), "{error}");
+    }
 }

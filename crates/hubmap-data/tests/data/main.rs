@@ -11,6 +11,10 @@ mod loader;
 mod cuts;
 // From a synthetic competition folder to batches, with the settings of the base config.
 mod synthetic;
+// The same tiles and batches from files and straight from slides.
+mod sources;
+// No slide on both sides, from whatever folders.
+mod folds;
 
 /// A transform of the base config.
 fn base_transform(name: &str, crop_px: u32) -> hubmap_data::augment::Transform {

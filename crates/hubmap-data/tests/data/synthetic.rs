@@ -1,7 +1,7 @@
 use hubmap_data::config::{DataConfig, DataGenConfig};
 use hubmap_data::cuts::generate;
 use hubmap_data::tile_file::read_mask;
-use hubmap_data::{Loader, LoaderConfig};
+use hubmap_data::{DataSource, Loader, LoaderConfig, Shard};
 use hubmap_io::Size;
 use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec, write_competition};
 
@@ -17,7 +17,8 @@ fn a_competition_folder_becomes_the_batches_of_every_fold() {
 
     let base: toml::Table = include_str!("../../../../configs/base.toml").parse().unwrap();
     let data_gen: DataGenConfig = base["data_gen"].clone().try_into().unwrap();
-    let report = generate(&input, output, &DataGenConfig { tile_px: 48, ..data_gen }, &()).unwrap();
+    let data_gen = DataGenConfig { tile_px: 48, ..data_gen };
+    let report = generate(&input, output, &data_gen, &()).unwrap();
     assert!(report.failures.is_empty(), "{report}");
     assert_eq!(report.folds, ["0e", "2a", "18", "cc"]);
     for slide in &report.slides {
@@ -38,11 +39,10 @@ fn a_competition_folder_becomes_the_batches_of_every_fold() {
         splits_dir: output.join("SPLITS"),
         crop_px: 32,
         preload_valid: true,
-        hard_slides: vec!["0486052bb".into()],
-        hard_multiply: 3,
+        slide_weights: [("0486052bb".to_owned(), 3.0)].into(),
         ..data
     };
-    data.validate().unwrap();
+    let source = DataSource::open(&data, &data_gen, &()).unwrap();
     let n_objects = |slides: &[&str]| {
         let chosen = report.slides.iter().filter(|report| slides.contains(&report.slide.as_str()));
         chosen.map(|report| report.n_objects).sum::<usize>()
@@ -56,16 +56,17 @@ fn a_competition_folder_becomes_the_batches_of_every_fold() {
     .into_iter()
     .enumerate()
     {
-        let fold = data.open_fold(fold_idx).unwrap();
+        let fold = source.fold(fold_idx).unwrap();
         assert_eq!(fold.valid.len(), n_objects(&valid_slides));
-        let n_hard = fold.train.len()
-            - (0..fold.train.len()).filter(|&i| fold.train.tile(i).slide != "0486052bb").count();
+        let draws = fold.train.draws(0, 0);
+        let n_hard = draws.iter().filter(|draw| fold.train.tile(draw.tile_idx).slide == "0486052bb").count();
         let hard = report.slides.iter().find(|report| report.slide == "0486052bb").unwrap();
         let n_expected = if fold_idx == 0 { 0 } else { 3 * (hard.n_objects + hard.n_grid_kept) };
         assert_eq!(n_hard, n_expected);
 
         let config = LoaderConfig {
             batch_size: 8,
+            shard: Shard::WHOLE,
             shuffle: true,
             drop_last: true,
             seed: 1,
@@ -82,6 +83,6 @@ fn a_competition_folder_becomes_the_batches_of_every_fold() {
         assert!(batches.iter().all(|batch| batch.masks.iter().all(|value| (0.0..=1.0).contains(value))));
         assert!(batches.iter().any(|batch| batch.masks.iter().any(|value| *value > 0.5)));
     }
-    let error = data.open_fold(4).unwrap_err().to_string();
+    let error = source.fold(4).unwrap_err().to_string();
     assert_eq!(error, "there is no fold 4: data.folds lists 4, counted from 0");
 }

@@ -2,7 +2,7 @@ use crate::base_transform;
 use hubmap_data::augment::{Operation, perform};
 use hubmap_data::seed::{Purpose, stream};
 use hubmap_data::tile_file::{write_image, write_mask};
-use hubmap_data::{Dataset, Loader, LoaderConfig, Normalization, Sample};
+use hubmap_data::{Dataset, Loader, LoaderConfig, Normalization, Sample, Shard};
 use hubmap_test_support::{json, npy};
 use ndarray::{Array2, Array3, Axis};
 
@@ -37,6 +37,7 @@ fn square_crops_equal_albumentations_through_the_whole_loader() {
         write_mask(&folder.path().join("masks/s/000000.png"), &levels(&mask)).unwrap();
         let config = LoaderConfig {
             batch_size: 4,
+            shard: Shard::WHOLE,
             shuffle: false,
             drop_last: false,
             seed: 0,

@@ -125,7 +125,7 @@ pub fn fit_fold(plan: &FoldPlan<'_>, run: &RunDir, observer: &dyn Observer) -> R
             let batch = batch?;
             let (images, masks) = (images_tensor(&batch, &device), masks_tensor(&batch, &device));
             let (stepped, output) =
-                train_step(model, &mut optimizer, rate, SegModel::forward, images, &masks, config.loss);
+                train_step(model, &mut optimizer, rate, SegModel::forward, images, &masks, &config.loss);
             model = stepped;
             ensure!(
                 output.loss.is_finite(),

@@ -16,7 +16,10 @@ mod tensors;
 pub use config::{EmaConfig, LossConfig, OptimizerConfig, TrainConfig};
 pub use ema::{Ema, ema_of_count};
 pub use fit::{EpochReport, FoldPlan, FoldReport, FoldStart, Observer, Silent, StepReport, fit_fold};
-pub use loss::{LossTerms, bce_with_logits, dice_loss};
+pub use loss::{
+    LossTerm, LossTerms, bce_with_logits, dice_loss, edge_bce_with_logits, focal_with_logits,
+    soft_bce_with_logits, symmetric_lovasz_hinge,
+};
 pub use metric::DiceMeter;
 pub use optimizer::adamw;
 pub use run::{RunReport, RunSettings, train_run};

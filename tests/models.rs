@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use hubmap_models::{
-    Attention, DecoderKind, EncoderKind, SegModel, SegModelConfig, crop_to, guess_config,
+    Attention, DecoderKind, EncoderKind, FreshWeights, SegModel, SegModelConfig, crop_to, guess_config,
     load_encoder_weights, load_weights, pad_to_multiple, regnet_spec,
 };
 use hubmap_test_support::{fixture, json, npy};
@@ -229,7 +229,7 @@ impl ModuleVisitor for TimmShapes {
 fn check_encoder_of_timm(kind: EncoderKind, expected: &Value) -> bool {
     let device = Device::flex();
     let mut found = TimmShapes::default();
-    regnet_spec(kind).init(&device).visit(&mut found);
+    regnet_spec(kind).init(&mut FreshWeights::new(0, &device)).visit(&mut found);
     let shapes = found.shapes;
     let lines: Vec<String> = shapes
         .iter()

@@ -12,10 +12,11 @@ pub(crate) use unetplusplus::{
 };
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 use crate::channels_last::Maps;
 use crate::config::{Attention, DecoderKind};
+use crate::fresh::FreshWeights;
 
 /// Output channels of the decoder's five levels, deepest first.
 pub const DECODER_CHANNELS: [usize; 5] = [256, 128, 64, 32, 16];
@@ -31,10 +32,15 @@ pub enum Decoder {
 
 impl Decoder {
     /// Builds a decoder for features with `channels` at strides 1 to 32.
-    pub fn new(kind: DecoderKind, channels: [usize; 6], attention: Attention, device: &Device) -> Self {
+    pub fn new(
+        kind: DecoderKind,
+        channels: [usize; 6],
+        attention: Attention,
+        weights: &mut FreshWeights,
+    ) -> Self {
         match kind {
-            DecoderKind::Unet => Self::Unet(Unet::new(channels, attention, device)),
-            DecoderKind::UnetPlusPlus => Self::UnetPlusPlus(UnetPlusPlus::new(channels, attention, device)),
+            DecoderKind::Unet => Self::Unet(Unet::new(channels, attention, weights)),
+            DecoderKind::UnetPlusPlus => Self::UnetPlusPlus(UnetPlusPlus::new(channels, attention, weights)),
         }
     }
 

@@ -1,22 +1,12 @@
 //! Layers that encoder and decoder share.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use burn::module::{Flag, Module, Param, RunningState};
+use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{Initializer, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 
 use crate::channels_last::{Affine, BatchMoments, Ending, Input, Maps, convolve};
-
-/// Held while weights are drawn: Burn has one random stream per backend, shared by all threads, and a seed
-/// counts only as long as nobody else draws.
-static DRAWING: Mutex<()> = Mutex::new(());
-
-/// Waits until no other thread draws weights.
-pub(crate) fn drawing() -> MutexGuard<'static, ()> {
-    DRAWING.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use crate::fresh::{FreshWeights, Start};
 
 /// Weight of the newest batch in the running statistics (PyTorch's default).
 const MOMENTUM: f64 = 0.1;
@@ -45,8 +35,8 @@ impl BatchNorm {
     /// A layer over `channels` channels, with scale `weight` (1 unless a residual branch starts at 0).
     pub fn new(channels: usize, weight: f64, device: &Device) -> Self {
         Self {
-            weight: Initializer::Constant { value: weight }.init([channels], device),
-            bias: Initializer::Zeros.init([channels], device),
+            weight: Param::from_tensor(Tensor::full([channels], weight, device)),
+            bias: Param::from_tensor(Tensor::zeros([channels], device)),
             training: Param::from_bool(true),
             running_mean: RunningState::new(Tensor::zeros([channels], device)),
             running_var: RunningState::new(Tensor::ones([channels], device)),
@@ -102,16 +92,15 @@ pub(crate) struct ConvNormSpec {
 }
 
 impl ConvNormSpec {
-    pub(crate) fn init(self, initializer: Initializer, device: &Device) -> ConvNorm {
+    pub(crate) fn init(self, start: Start, weights: &mut FreshWeights) -> ConvNorm {
         let pad = self.kernel_px / 2;
-        let conv = Conv2dConfig::new([self.in_channels, self.out_channels], [self.kernel_px; 2])
+        let config = Conv2dConfig::new([self.in_channels, self.out_channels], [self.kernel_px; 2])
             .with_stride([self.stride; 2])
             .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
             .with_groups(self.groups)
-            .with_bias(false)
-            .with_initializer(initializer)
-            .init(device);
-        ConvNorm { conv, bn: BatchNorm::new(self.out_channels, self.bn_weight, device) }
+            .with_bias(false);
+        let conv = weights.conv(&config, start);
+        ConvNorm { conv, bn: BatchNorm::new(self.out_channels, self.bn_weight, weights.device()) }
     }
 }
 
@@ -134,6 +123,6 @@ impl ConvNorm {
 }
 
 /// A 1×1 convolution with bias and PyTorch's default start values, as attention blocks use it.
-pub(crate) fn pointwise(in_channels: usize, out_channels: usize, device: &Device) -> Conv2d {
-    Conv2dConfig::new([in_channels, out_channels], [1, 1]).init(device)
+pub(crate) fn pointwise(in_channels: usize, out_channels: usize, weights: &mut FreshWeights) -> Conv2d {
+    weights.conv(&Conv2dConfig::new([in_channels, out_channels], [1, 1]), Start::PyTorch)
 }

@@ -1,15 +1,15 @@
 //! A model is encoder, decoder and head, nothing else.
 
 use burn::module::Module;
+use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{Initializer, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 
 use crate::channels_last::{Input, Maps, convolve};
 use crate::config::SegModelConfig;
 use crate::decoder::{DECODER_CHANNELS, Decoder};
 use crate::encoder::{RegNet, regnet_spec};
-use crate::layers::drawing;
+use crate::fresh::{FreshWeights, Start};
 
 /// Input height and width must be multiples of this, the encoder's deepest stride.
 pub const SIZE_MULTIPLE: usize = 32;
@@ -43,34 +43,23 @@ pub struct SegModel {
 }
 
 impl SegModelConfig {
-    /// Builds the network with fresh weights drawn on `device`: timm's start values in the encoder,
-    /// segmentation_models.pytorch's in decoder and head.
+    /// Builds the network with fresh weights: those of seed 0.
     pub fn init(&self, device: &Device) -> SegModel {
-        let _drawing = drawing();
-        self.draw(device)
+        self.init_seeded(0, device)
     }
 
-    /// Like [`SegModelConfig::init`], with the weights that belong to `seed`.
+    /// Builds the network with the fresh weights that belong to `seed`, the same on every device: timm's start
+    /// values in the encoder, segmentation_models.pytorch's in decoder and head.
     pub fn init_seeded(&self, seed: u64, device: &Device) -> SegModel {
-        let _drawing = drawing();
-        device.seed(seed);
-        self.draw(device)
-    }
-
-    fn draw(self, device: &Device) -> SegModel {
+        let weights = &mut FreshWeights::new(seed, device);
         let spec = regnet_spec(self.encoder);
         let head = Conv2dConfig::new([DECODER_CHANNELS[4], 1], [3, 3])
-            .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-            .with_initializer(Initializer::XavierUniform { gain: 1.0 })
-            .init(device);
-        let mut model = SegModel {
-            encoder: spec.lazy(device),
-            decoder: Decoder::new(self.decoder, spec.feature_channels(), self.attention, device),
-            head,
-        };
-        model.head.bias = Some(Initializer::Zeros.init([1], device));
-        // Parameters are drawn lazily; drawing them now makes the order, and so the seed, count.
-        model.materialize()
+            .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
+        SegModel {
+            encoder: spec.init(weights),
+            decoder: Decoder::new(self.decoder, spec.feature_channels(), self.attention, weights),
+            head: weights.conv(&head, Start::XavierUniform),
+        }
     }
 }
 

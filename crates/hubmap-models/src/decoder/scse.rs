@@ -2,9 +2,9 @@
 
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
-use burn::tensor::Device;
 
 use crate::channels_last::{Gate, Input, Maps, convolve};
+use crate::fresh::FreshWeights;
 use crate::layers::pointwise;
 
 /// Channels are squeezed by this factor.
@@ -23,12 +23,12 @@ pub struct ScSe {
 
 impl ScSe {
     /// Attention over `channels` channels.
-    pub fn new(channels: usize, device: &Device) -> Self {
+    pub fn new(channels: usize, weights: &mut FreshWeights) -> Self {
         let squeezed = channels / REDUCTION;
         Self {
-            channel_squeeze: pointwise(channels, squeezed, device),
-            channel_excite: pointwise(squeezed, channels, device),
-            spatial: pointwise(channels, 1, device),
+            channel_squeeze: pointwise(channels, squeezed, weights),
+            channel_excite: pointwise(squeezed, channels, weights),
+            spatial: pointwise(channels, 1, weights),
         }
     }
 

@@ -1,12 +1,11 @@
 //! U-Net decoder in the form of segmentation_models.pytorch.
 
 use burn::module::Module;
-use burn::nn::Initializer;
-use burn::tensor::Device;
 
 use super::{DECODER_CHANNELS, ScSe};
 use crate::channels_last::{Ending, Input, Maps};
 use crate::config::Attention;
+use crate::fresh::{FreshWeights, Start};
 use crate::layers::{ConvNorm, ConvNormSpec};
 
 /// U-Net decoder: five blocks, each doubling the resolution and taking in one skip.
@@ -18,7 +17,7 @@ pub struct Unet {
 
 impl Unet {
     /// A decoder for features with `channels` at strides 1 to 32.
-    pub fn new(channels: [usize; 6], attention: Attention, device: &Device) -> Self {
+    pub fn new(channels: [usize; 6], attention: Attention, weights: &mut FreshWeights) -> Self {
         let [_, c1, c2, c3, c4, c5] = channels;
         let skips = [c4, c3, c2, c1, 0];
         let mut in_channels = c5;
@@ -26,7 +25,7 @@ impl Unet {
             .iter()
             .zip(skips)
             .map(|(&out, skip)| {
-                let block = UnetDecoderBlock::new(in_channels, skip, out, attention, device);
+                let block = UnetDecoderBlock::new(in_channels, skip, out, attention, weights);
                 in_channels = out;
                 block
             })
@@ -62,23 +61,21 @@ impl UnetDecoderBlock {
         skip_channels: usize,
         out_channels: usize,
         attention: Attention,
-        device: &Device,
+        weights: &mut FreshWeights,
     ) -> Self {
-        let conv = |in_channels| {
-            // Kaiming uniform for ReLU (SMP's `initialize_decoder`).
-            let initializer = Initializer::KaimingUniform { gain: 2f64.sqrt(), fan_out_only: false };
+        let conv = |in_channels, weights: &mut FreshWeights| {
             ConvNormSpec { in_channels, out_channels, kernel_px: 3, stride: 1, groups: 1, bn_weight: 1.0 }
-                .init(initializer, device)
+                .init(Start::KaimingUniform, weights)
         };
-        let scse = |channels| match attention {
+        let scse = |channels, weights: &mut FreshWeights| match attention {
             Attention::None => None,
-            Attention::ScSe => Some(ScSe::new(channels, device)),
+            Attention::ScSe => Some(ScSe::new(channels, weights)),
         };
         Self {
-            conv1: conv(in_channels + skip_channels),
-            attention1: scse(in_channels + skip_channels),
-            conv2: conv(out_channels),
-            attention2: scse(out_channels),
+            conv1: conv(in_channels + skip_channels, weights),
+            attention1: scse(in_channels + skip_channels, weights),
+            conv2: conv(out_channels, weights),
+            attention2: scse(out_channels, weights),
         }
     }
 

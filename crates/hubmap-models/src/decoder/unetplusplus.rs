@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use burn::module::Module;
-use burn::tensor::Device;
 
 use super::{DECODER_CHANNELS, UnetDecoderBlock};
 use crate::channels_last::Maps;
 use crate::config::Attention;
+use crate::fresh::FreshWeights;
 
 /// Skips that exist between encoder and decoder: strides 16, 8, 4 and 2.
 pub(crate) const N_SKIPS: usize = 4;
@@ -34,7 +34,7 @@ pub(crate) fn block_name(wanted: usize) -> String {
 
 impl UnetPlusPlus {
     /// A decoder for features with `channels` at strides 1 to 32.
-    pub fn new(channels: [usize; 6], attention: Attention, device: &Device) -> Self {
+    pub fn new(channels: [usize; 6], attention: Attention, weights: &mut FreshWeights) -> Self {
         let [_, c1, c2, c3, c4, c5] = channels;
         let skips = [c4, c3, c2, c1];
         let mut blocks = Vec::new();
@@ -48,11 +48,17 @@ impl UnetPlusPlus {
                 skip * n_skips,
                 DECODER_CHANNELS[layer],
                 attention,
-                device,
+                weights,
             ));
             for depth in 1..=layer {
                 let n_skips = layer + 1 - depth;
-                blocks.push(UnetDecoderBlock::new(skips[layer - 1], skip * n_skips, skip, attention, device));
+                blocks.push(UnetDecoderBlock::new(
+                    skips[layer - 1],
+                    skip * n_skips,
+                    skip,
+                    attention,
+                    weights,
+                ));
             }
         }
         blocks.push(UnetDecoderBlock::new(
@@ -60,7 +66,7 @@ impl UnetPlusPlus {
             0,
             DECODER_CHANNELS[N_SKIPS],
             attention,
-            device,
+            weights,
         ));
         Self { blocks }
     }

@@ -1,13 +1,13 @@
 //! RegNetX and RegNetY with timm's layout and parameter names.
 
 use burn::module::Module;
-use burn::nn::Initializer;
 use burn::nn::conv::Conv2d;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 use super::RegNetSpec;
 use crate::channels_last::{Ending, Gate, Input, Maps};
-use crate::layers::{ConvNorm, ConvNormSpec, drawing, pointwise};
+use crate::fresh::{FreshWeights, Start};
+use crate::layers::{ConvNorm, ConvNormSpec, pointwise};
 
 /// Channels of the stem, the same in every RegNet.
 const STEM_CHANNELS: usize = 32;
@@ -19,22 +19,16 @@ impl RegNetSpec {
         [3, STEM_CHANNELS, a, b, c, d]
     }
 
-    /// Builds the encoder with fresh weights.
-    pub fn init(&self, device: &Device) -> RegNet {
-        let _drawing = drawing();
-        self.lazy(device).materialize()
-    }
-
-    /// The encoder with weights that are drawn when they are first used.
-    pub(crate) fn lazy(&self, device: &Device) -> RegNet {
-        let stem = conv(3, STEM_CHANNELS, 3, 2, 1, 1.0, device);
+    /// Builds the encoder with fresh weights: timm's start values.
+    pub fn init(&self, weights: &mut FreshWeights) -> RegNet {
+        let stem = conv(3, STEM_CHANNELS, 3, 2, 1, 1.0, weights);
         let mut in_channels = STEM_CHANNELS;
         let [s1, s2, s3, s4] = std::array::from_fn(|stage| {
             let blocks = (0..self.depths[stage])
                 .map(|block| {
                     let stride = if block == 0 { 2 } else { 1 };
                     let out_channels = self.widths[stage];
-                    let built = self.block(in_channels, out_channels, stride, device);
+                    let built = self.block(in_channels, out_channels, stride, weights);
                     in_channels = out_channels;
                     built
                 })
@@ -44,23 +38,29 @@ impl RegNetSpec {
         RegNet { stem, s1, s2, s3, s4 }
     }
 
-    fn block(&self, in_channels: usize, out_channels: usize, stride: usize, device: &Device) -> Bottleneck {
+    fn block(
+        &self,
+        in_channels: usize,
+        out_channels: usize,
+        stride: usize,
+        weights: &mut FreshWeights,
+    ) -> Bottleneck {
         let groups = out_channels / self.group_width.min(out_channels);
         Bottleneck {
-            conv1: conv(in_channels, out_channels, 1, 1, 1, 1.0, device),
-            conv2: conv(out_channels, out_channels, 3, stride, groups, 1.0, device),
+            conv1: conv(in_channels, out_channels, 1, 1, 1, 1.0, weights),
+            conv2: conv(out_channels, out_channels, 3, stride, groups, 1.0, weights),
             se: self.squeeze_excite.then(|| {
                 // The squeeze is a quarter of the *block's* input, not of the tensor it is applied to.
                 let squeezed = in_channels / 4;
                 SqueezeExcite {
-                    fc1: pointwise(out_channels, squeezed, device),
-                    fc2: pointwise(squeezed, out_channels, device),
+                    fc1: pointwise(out_channels, squeezed, weights),
+                    fc2: pointwise(squeezed, out_channels, weights),
                 }
             }),
             // Residual branches start silent (timm's `zero_init_last`).
-            conv3: conv(out_channels, out_channels, 1, 1, 1, 0.0, device),
+            conv3: conv(out_channels, out_channels, 1, 1, 1, 0.0, weights),
             downsample: (stride != 1 || in_channels != out_channels)
-                .then(|| conv(in_channels, out_channels, 1, stride, 1, 1.0, device)),
+                .then(|| conv(in_channels, out_channels, 1, stride, 1, 1.0, weights)),
         }
     }
 }
@@ -73,11 +73,10 @@ fn conv(
     stride: usize,
     groups: usize,
     bn_weight: f64,
-    device: &Device,
+    weights: &mut FreshWeights,
 ) -> ConvNorm {
-    let fan_out = (kernel_px * kernel_px * out_channels / groups) as f64;
-    let initializer = Initializer::Normal { mean: 0.0, std: (2.0 / fan_out).sqrt() };
-    ConvNormSpec { in_channels, out_channels, kernel_px, stride, groups, bn_weight }.init(initializer, device)
+    ConvNormSpec { in_channels, out_channels, kernel_px, stride, groups, bn_weight }
+        .init(Start::HeNormal, weights)
 }
 
 /// A RegNet without its classifier. Field names are timm's.

@@ -69,6 +69,7 @@ fn every_other_loss_matches_pytorch() {
         focal_gamma: setting("focal_gamma"),
         edge_px: setting("edge_px") as usize,
         edge_weight: setting("edge_weight"),
+        hardest: 1.0,
     };
     let cases = fixture["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 5);

@@ -35,7 +35,9 @@ fn discs(batch: usize, side: usize, device: &Device) -> Tensor<4> {
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [encoder, decoder, device, numbers @ ..] = args.as_slice() else { panic!("ENCODER DECODER DEVICE …") };
+    let [encoder, decoder, device, numbers @ ..] = args.as_slice() else {
+        panic!("ENCODER DECODER DEVICE …")
+    };
     let encoder: EncoderKind = encoder.parse().expect("an encoder");
     let decoder: DecoderKind = decoder.parse().expect("a decoder");
     let device = device.parse::<DeviceSpec>().expect("a device").device().autodiff();

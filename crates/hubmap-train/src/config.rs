@@ -26,6 +26,8 @@ pub struct TrainConfig {
     pub start_weights: String,
     /// A file with weights of the encoder to start from, of timm or of a whole network; empty for fresh weights.
     pub start_encoder: String,
+    /// Share of the epochs, from the first, in which the encoder stays as it is.
+    pub freeze_encoder: f64,
     /// A checkpoint is written only for a validation Dice above this.
     pub min_dice: f64,
     /// Weights of the loss terms.
@@ -62,6 +64,8 @@ pub struct LossConfig {
     pub edge_px: usize,
     /// How often an edge pixel counts.
     pub edge_weight: f64,
+    /// Share of a batch's samples, the hardest by cross-entropy, from which the loss is taken.
+    pub hardest: f64,
 }
 
 impl LossConfig {
@@ -77,6 +81,7 @@ impl LossConfig {
         focal_gamma: 2.0,
         edge_px: 3,
         edge_weight: 5.0,
+        hardest: 1.0,
     };
 
     /// The weight of a term.
@@ -120,6 +125,11 @@ impl LossConfig {
             "train.loss.edge_weight is {}: it must be positive",
             self.edge_weight
         );
+        ensure!(
+            self.hardest > 0.0 && self.hardest <= 1.0,
+            "train.loss.hardest is {}: it must be above 0, and 1 takes every sample",
+            self.hardest
+        );
         Ok(())
     }
 }
@@ -152,9 +162,9 @@ impl TrainConfig {
         (epoch + 1).is_multiple_of(self.valid_every) || epoch + 1 == self.epochs
     }
 
-    /// How many of the epochs are validated.
-    pub fn n_validations(&self) -> usize {
-        (0..self.epochs).filter(|&epoch| self.validates_after(epoch)).count()
+    /// Whether the encoder stays as it is in epoch `epoch`.
+    pub fn freezes(&self, epoch: usize) -> bool {
+        (epoch as f64) < self.freeze_encoder * self.epochs as f64
     }
 
     /// Refuses values that cannot work; the message names the key.
@@ -171,6 +181,11 @@ impl TrainConfig {
         ensure!(
             self.start_weights.is_empty() || self.start_encoder.is_empty(),
             "train.start_weights and train.start_encoder are both given: the first has an encoder too"
+        );
+        ensure!(
+            (0.0..=1.0).contains(&self.freeze_encoder),
+            "train.freeze_encoder is {}: it must be from 0 to 1",
+            self.freeze_encoder
         );
         self.loss.validate()?;
         let optimizer = &self.optimizer;

@@ -4,6 +4,7 @@ mod config;
 mod ema;
 mod fit;
 mod flex_update;
+mod fold_state;
 mod loss;
 mod metric;
 mod optimizer;
@@ -11,6 +12,7 @@ mod run;
 mod run_dir;
 mod schedule;
 mod step;
+pub mod tensorboard;
 mod tensors;
 
 pub use config::{EmaConfig, LossConfig, OptimizerConfig, TrainConfig};
@@ -22,8 +24,8 @@ pub use loss::{
 };
 pub use metric::DiceMeter;
 pub use optimizer::adamw;
-pub use run::{RunReport, RunSettings, train_run};
-pub use run_dir::{HistoryRow, RunDir};
+pub use run::{RunPlace, RunReport, RunSettings, train_run};
+pub use run_dir::{FoldDir, HistoryRow, RunDir};
 pub use schedule::Schedule;
 pub use step::{StepOutput, train_step};
 pub use tensors::{images_tensor, masks_tensor};

@@ -10,7 +10,7 @@ use hubmap_data::{Dataset, Loader, LoaderConfig};
 use hubmap_models::{SegModel, SegModelConfig};
 
 use crate::config::TrainConfig;
-use crate::fit::{FoldPlan, FoldReport, FoldStart, Observer, fit_fold};
+use crate::fit::{FoldPlan, FoldReport, Observer, fit_fold};
 use crate::run_dir::RunDir;
 
 /// The settings of a run, one field per table of the config.
@@ -65,14 +65,23 @@ impl RunReport {
     }
 }
 
-/// Trains the folds of the config in sequence, or only the fold at position `only`, into a new folder under
-/// `parent`.
+/// Where a run is.
+#[derive(Debug, Clone, Copy)]
+pub enum RunPlace<'a> {
+    /// In a new folder under this one.
+    NewUnder(&'a Path),
+    /// In this folder, which an earlier process made and in which it was interrupted or killed.
+    Resumed(&'a RunDir),
+}
+
+/// Trains the folds of the config in sequence, or only the fold at position `only`.
 ///
-/// Settings and data of every fold are checked before the folder is made.
+/// Settings and data of every fold are checked before a folder is made. Folds of a resumed run that are done are
+/// only reported.
 pub fn train_run(
     settings: &RunSettings,
     only: Option<usize>,
-    parent: &Path,
+    place: RunPlace<'_>,
     device: &Device,
     observer: &dyn Observer,
 ) -> Result<RunReport> {
@@ -95,17 +104,15 @@ pub fn train_run(
         })
         .collect::<Result<Vec<_>>>()?;
 
-    let run = RunDir::create(parent, resolved_toml)?;
+    let run = match place {
+        RunPlace::NewUnder(parent) => RunDir::create(parent, resolved_toml)?,
+        RunPlace::Resumed(run) => run.clone(),
+    };
     let mut folds = Vec::new();
     for (fold_idx, name, train_loader, valid_loader) in &loaders {
-        observer.fold(&FoldStart {
-            name,
-            n_epochs: train.epochs,
-            n_batches: train_loader.n_batches(),
-            n_valid_batches: 2 * train.n_validations() * valid_loader.n_batches(),
-        });
         let plan = FoldPlan {
             fold_idx: *fold_idx,
+            name,
             model: *model,
             config: train,
             train: train_loader,

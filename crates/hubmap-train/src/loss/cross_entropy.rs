@@ -16,6 +16,12 @@ pub fn bce_with_logits(logits: Tensor<4>, target: Tensor<4>) -> Tensor<1> {
     per_pixel(logits, target).mean()
 }
 
+/// Mean cross-entropy of every sample, `[n]`.
+pub(super) fn bce_per_sample(logits: Tensor<4>, target: Tensor<4>) -> Tensor<1> {
+    let [n, channels, height, width] = logits.dims();
+    per_pixel(logits, target).reshape([n, channels * height * width]).mean_dim(1).squeeze_dim(1)
+}
+
 /// [`bce_with_logits`] against `(1 - smoothing)·y + smoothing·(1 - y)`, so that no pixel is quite sure.
 pub fn soft_bce_with_logits(logits: Tensor<4>, target: Tensor<4>, smoothing: f64) -> Tensor<1> {
     let softened = target.mul_scalar(1.0 - 2.0 * smoothing).add_scalar(smoothing);
@@ -40,7 +46,9 @@ pub fn edge_bce_with_logits(
 ) -> Tensor<1> {
     let object = target.clone().greater_scalar(0.5).float();
     let spread = |mask: Tensor<4>| {
-        let options = MaxPoolOptions::new([2 * edge_px + 1; 2], [1; 2], [edge_px; 2], [1; 2], false);
+        let mut options = MaxPoolOptions::new([2 * edge_px + 1; 2]);
+        options.stride = [1; 2];
+        options.padding = [(edge_px, edge_px); 2];
         max_pool2d(mask, options)
     };
     let outside = object.clone().neg().add_scalar(1.0);

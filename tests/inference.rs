@@ -116,8 +116,8 @@ mod tch {
     use super::*;
     use crate::models::from_recipe_on;
 
-    fn check(name: &str, config: SegModelConfig) {
-        let device = "tch:cpu".parse::<hubmap_cli::DeviceSpec>().unwrap().device();
+    fn check(name: &str, config: SegModelConfig, device: &hubmap_cli::DeviceSpec) {
+        let device = device.device();
         let model: SegModel = from_recipe_on(name, config, &device);
         let training = |images: &Array4<f32>| {
             let logits = model.forward(to_tensor(images, &device)).into_data();
@@ -140,8 +140,16 @@ mod tch {
 
     #[test]
     fn networks_match_pytorch() {
-        for (name, config) in RECIPES {
-            check(name, config);
+        // A CUDA device is covered where there is one. There, run with NVIDIA_TF32_OVERRIDE=0: products of ten bits
+        // are not within the tolerance.
+        let devices: Vec<hubmap_cli::DeviceSpec> =
+            ["tch:cpu", "tch:cuda:0"].iter().filter_map(|name| name.parse().ok()).collect();
+        assert!(!devices.is_empty());
+        for device in devices {
+            println!("on {device}");
+            for (name, config) in RECIPES {
+                check(name, config, &device);
+            }
         }
     }
 }

@@ -19,6 +19,9 @@ mod weights;
 /// Losses, schedule, optimiser, averaging and training steps against PyTorch.
 mod train;
 
+/// Runs that are killed or interrupted, and go on.
+mod resume;
+
 /// The executables, and what their outputs must fulfil.
 mod outputs;
 

@@ -10,14 +10,15 @@ use burn::tensor::{Device, Tensor, TensorData};
 use hubmap_models::{BatchNorm, SegModel, load_weights, save_weights};
 use hubmap_test_support::{fixture, json, npy};
 use hubmap_train::{
-    DiceMeter, Ema, LossConfig, LossTerms, OptimizerConfig, Schedule, adamw, ema_of_count, train_step,
+    DiceMeter, Ema, LossConfig, LossTerm, LossTerms, OptimizerConfig, Schedule, adamw, ema_of_count,
+    train_step,
 };
 use ndarray::{Array2, Array4};
 use serde_json::Value;
 
 use crate::models::{TRAINED, UNET, to_tensor};
 
-const BOTH: LossConfig = LossConfig { bce: 1.0, dice: 1.0 };
+const BOTH: LossConfig = LossConfig::BCE_DICE;
 const RECIPE: OptimizerConfig =
     OptimizerConfig { weight_decay: 1e-3, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8 };
 const SCHEDULE: Schedule =
@@ -47,6 +48,56 @@ fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
     }
 }
 
+/// The term of this name.
+fn term_of(loss: LossTerms, name: &str) -> Tensor<1> {
+    loss.terms.into_iter().find(|(term, _)| term.name() == name).unwrap().1
+}
+
+#[test]
+fn every_other_loss_matches_pytorch() {
+    let device = Device::flex().autodiff();
+    let fixture = json("losses/losses.json");
+    let setting = |key: &str| fixture["settings"][key].as_f64().unwrap();
+    let config = LossConfig {
+        bce: 0.0,
+        dice: 0.0,
+        soft_bce: 1.0,
+        focal: 0.5,
+        lovasz: 2.0,
+        edge_bce: 0.25,
+        smoothing: setting("smoothing"),
+        focal_gamma: setting("focal_gamma"),
+        edge_px: setting("edge_px") as usize,
+        edge_weight: setting("edge_weight"),
+        hardest: 1.0,
+    };
+    let cases = fixture["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 5);
+    for case in cases {
+        let shape: [usize; 4] = usizes(&case["shape"]).try_into().unwrap();
+        let target = tensor(floats(&case["target"]), shape, &device);
+        let mut sum = 0.0;
+        for term in [LossTerm::SoftBce, LossTerm::Focal, LossTerm::Lovasz, LossTerm::EdgeBce] {
+            let what = format!("{} {}", case["name"], term.name());
+            let logits = tensor(floats(&case["logits"]), shape, &device).require_grad();
+            let loss = LossTerms::new(&logits, &target, &config);
+            let total = loss.total.clone().into_scalar::<f32>();
+            let loss = term_of(loss, term.name());
+            let expected = &case[term.name()];
+            let value = expected["value"].as_f64().unwrap();
+            sum += value * config.weight(term);
+            assert_close(&[loss.clone().into_scalar()], &[value as f32], 2e-6 * value.max(1.0) as f32, &what);
+            let grads = values(logits.grad(&loss.backward()).unwrap());
+            let expected = floats(&expected["grad"]);
+            let largest = expected.iter().fold(0.0, |max: f32, g| max.max(g.abs()));
+            assert_close(&grads, &expected, 2e-6 * largest.max(0.1), &what);
+            if term == LossTerm::EdgeBce {
+                assert_close(&[total], &[sum as f32], 1e-5 * sum.max(1.0) as f32, "weighted sum");
+            }
+        }
+    }
+}
+
 #[test]
 fn loss_and_gradient_match_pytorch() {
     let device = Device::flex().autodiff();
@@ -59,12 +110,8 @@ fn loss_and_gradient_match_pytorch() {
         let target = tensor(floats(&case["target"]), shape, &device);
         for (term, grad) in [("bce", "grad_bce"), ("dice", "grad_dice"), ("total", "grad_total")] {
             let logits = tensor(floats(&case["logits"]), shape, &device).require_grad();
-            let loss = LossTerms::new(&logits, &target, BOTH);
-            let loss = match term {
-                "bce" => loss.bce,
-                "dice" => loss.dice,
-                _ => loss.total,
-            };
+            let loss = LossTerms::new(&logits, &target, &BOTH);
+            let loss = if term == "total" { loss.total } else { term_of(loss, term) };
             let expected = case["f32"][term].as_f64().unwrap() as f32;
             let tolerance = 1e-6 * expected.abs().max(1.0);
             assert_close(
@@ -174,7 +221,7 @@ fn ten_steps_of_a_small_network_match_pytorch() {
         let x = tensor(floats(&step["x"]), shape, &device);
         let y = tensor(floats(&step["y"]), [n, 1, h, w], &device);
         let rate = step["lr"].as_f64().unwrap();
-        let (stepped, output) = train_step(net, &mut optimizer, rate, SmallNet::forward, x, &y, BOTH);
+        let (stepped, output) = train_step(net, &mut optimizer, rate, SmallNet::forward, x, &y, &BOTH);
         net = stepped;
         ema.update(&net);
         assert_close(&[output.loss as f32], &floats(&Value::Array(vec![step["loss"].clone()])), 2e-6, "loss");
@@ -397,7 +444,7 @@ fn six_training_steps_of_the_tiny_model_match_pytorch() {
     let mut model = load_weights(UNET.init(&device), &UNET, &fixture(TRAINED)).unwrap();
 
     let probe = load_weights(UNET.init(&device), &UNET, &fixture(TRAINED)).unwrap();
-    let loss = LossTerms::new(&probe.forward(x.clone()), &y, BOTH);
+    let loss = LossTerms::new(&probe.forward(x.clone()), &y, &BOTH);
     let mut grads = GradientsParams::from_grads(loss.total.backward(), &probe);
     let grads = by_name(&probe.valid().map(&mut GradientsInPlace(&mut grads)));
     let worst = check_gradients(&grads, &fixture_["f64"][0]["grads"]);
@@ -412,11 +459,12 @@ fn six_training_steps_of_the_tiny_model_match_pytorch() {
     for (i, (step, floor)) in steps.iter().zip(floors).enumerate() {
         let rate = step["lr"].as_f64().unwrap();
         let (stepped, output) =
-            train_step(model, &mut optimizer, rate, SegModel::forward, x.clone(), &y, BOTH);
+            train_step(model, &mut optimizer, rate, SegModel::forward, x.clone(), &y, &BOTH);
         model = stepped;
         ema.update(&model);
         let tolerance = 1e-6 + 10.0 * floor.as_f64().unwrap();
-        for (key, found) in [("bce", output.bce), ("dice", output.dice_loss)] {
+        for (term, found) in output.terms {
+            let key = term.name();
             let expected = step[key].as_f64().unwrap();
             assert!((found - expected).abs() <= tolerance, "{key} of step {i}: {found}, not {expected}");
         }

@@ -1,6 +1,6 @@
 //! Times the phases of a training step: our side of `compare/train.py`.
 //!
-//! Arguments: encoder, decoder, batch, side in pixels, steps, threads. Prints seconds per phase as JSON.
+//! Arguments: encoder, decoder, device, batch, side in pixels, steps, threads. Prints seconds per phase as JSON.
 #![expect(clippy::expect_used, reason = "a bench that cannot train has nothing to measure")]
 #![expect(clippy::print_stdout, reason = "the figures are its output")]
 
@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use hubmap_cli::DeviceSpec;
 use hubmap_models::{Attention, DecoderKind, EncoderKind, SegModelConfig};
 use hubmap_train::{Ema, LossConfig, LossTerms, OptimizerConfig, adamw};
 use serde_json::{Map, Value, json};
 
-const LOSS: LossConfig = LossConfig { bce: 1.0, dice: 1.0 };
+const LOSS: LossConfig = LossConfig::BCE_DICE;
 const OPTIMIZER: OptimizerConfig =
     OptimizerConfig { weight_decay: 1e-3, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8 };
 const RATE: f64 = 1e-4;
@@ -34,14 +35,16 @@ fn discs(batch: usize, side: usize, device: &Device) -> Tensor<4> {
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [encoder, decoder, numbers @ ..] = args.as_slice() else { panic!("ENCODER DECODER …") };
+    let [encoder, decoder, device, numbers @ ..] = args.as_slice() else {
+        panic!("ENCODER DECODER DEVICE …")
+    };
     let encoder: EncoderKind = encoder.parse().expect("an encoder");
     let decoder: DecoderKind = decoder.parse().expect("a decoder");
+    let device = device.parse::<DeviceSpec>().expect("a device").device().autodiff();
     let numbers: Vec<usize> = numbers.iter().map(|n| n.parse().expect("a whole number")).collect();
     let [batch, side, n_steps, n_threads] = numbers[..] else { panic!("… BATCH SIDE STEPS THREADS") };
     rayon::ThreadPoolBuilder::new().num_threads(n_threads).build_global().expect("threads");
 
-    let device = Device::flex().autodiff();
     let config = SegModelConfig { encoder, decoder, attention: Attention::None };
     let mut model = config.init_seeded(1, &device);
     let mut optimizer = adamw(&OPTIMIZER, &model);
@@ -53,15 +56,15 @@ fn main() {
     let mut last_loss = 0.0;
     for step in 0..N_WARM_UP + n_steps {
         let start = Instant::now();
-        let loss = LossTerms::new(&model.forward(images.clone()), &masks, LOSS);
+        let loss = LossTerms::new(&model.forward(images.clone()), &masks, &LOSS);
         last_loss = f64::from(loss.total.clone().into_scalar::<f32>());
         let forward = start.elapsed().as_secs_f64();
         let gradients = GradientsParams::from_grads(loss.total.backward(), &model);
-        let backward = start.elapsed().as_secs_f64();
+        let backward = finished(&device, start);
         model = optimizer.step(RATE, model, gradients);
-        let optimized = start.elapsed().as_secs_f64();
+        let optimized = finished(&device, start);
         ema.update(&model);
-        let averaged = start.elapsed().as_secs_f64();
+        let averaged = finished(&device, start);
         if step >= N_WARM_UP {
             let spans = [forward, backward - forward, optimized - backward, averaged - optimized, averaged];
             for (all, span) in seconds.iter_mut().zip(spans) {
@@ -71,6 +74,12 @@ fn main() {
     }
     let phases: Map<String, Value> = PHASES.into_iter().zip(seconds).map(summary).collect();
     println!("{}", json!({ "seconds": phases, "loss_last": last_loss }));
+}
+
+/// Seconds since `start` until the device has nothing left to do.
+fn finished(device: &Device, start: Instant) -> f64 {
+    device.sync().expect("a device that works");
+    start.elapsed().as_secs_f64()
 }
 
 fn summary((phase, mut seconds): (&str, Vec<f64>)) -> (String, Value) {

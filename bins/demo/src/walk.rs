@@ -12,7 +12,7 @@ use hubmap_infer::{
 };
 use hubmap_io::Size;
 use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec};
-use hubmap_train::{RunSettings, train_run};
+use hubmap_train::{RunPlace, RunSettings, train_run};
 use serde_json::json;
 
 use crate::slides;
@@ -69,7 +69,13 @@ pub(crate) fn walk(out: &Path, seed: u64, common: &CommonArgs, progress: &Progre
 
     progress.note(&format!("3/5 training {} on 2 folds (hubmap-train)", settings.model));
     let device = common.device.device();
-    let report = train_run(&settings, None, &out.join("output"), &device, &TrainBars::new(progress))?;
+    let report = train_run(
+        &settings,
+        None,
+        RunPlace::NewUnder(&out.join("output")),
+        &device,
+        &TrainBars::new(progress),
+    )?;
 
     progress.note("4/5 predicting the unseen slide, 2 folds and 8 views (hubmap-infer)");
     let folder = ModelFolder::open(report.run.path(), ArchitectureFlags::default())?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use hubmap_cli::{CommonArgs, Config, Outcome, TrainBars, UsageError, print_line};
-use hubmap_train::{RunSettings, train_run};
+use hubmap_train::{RunDir, RunPlace, RunSettings, train_run};
 
 /// Train the folds of the config one after the other; prints the run folder, which inference takes.
 #[derive(Parser)]
@@ -23,6 +23,10 @@ struct Args {
     #[arg(long, value_name = "DIR", default_value = "output")]
     out: PathBuf,
 
+    /// Go on with an interrupted or killed run in this folder, with the settings that it was begun with
+    #[arg(long, value_name = "RUN_DIR", conflicts_with_all = ["out", "config", "set"])]
+    resume: Option<PathBuf>,
+
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -30,7 +34,11 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     hubmap_cli::run(&args.common, |progress| {
-        let config = Config::load(&args.common)?;
+        let mut config = Config::load(&args.common)?;
+        let resumed = args.resume.as_deref().map(RunDir::open).transpose()?;
+        if let Some(run) = &resumed {
+            config.overlay_file(&run.config_path()).map_err(UsageError::mark)?;
+        }
         let settings = RunSettings {
             model: config.section("model")?,
             data: config.section("data")?,
@@ -40,7 +48,8 @@ fn main() -> ExitCode {
         };
         settings.validate().map_err(UsageError::mark)?;
         let device = args.common.device.device();
-        let report = train_run(&settings, args.fold, &args.out, &device, &TrainBars::new(progress))?;
+        let place = resumed.as_ref().map_or(RunPlace::NewUnder(&args.out), RunPlace::Resumed);
+        let report = train_run(&settings, args.fold, place, &device, &TrainBars::new(progress))?;
         if !args.common.json {
             print_line(&report.run.path().display().to_string())?;
         }

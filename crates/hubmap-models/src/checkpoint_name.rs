@@ -2,10 +2,12 @@
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// `e<epoch>_t<total>_<tag>_<dice>.safetensors`, as training writes and inference chooses them (spec section 5).
 ///
 /// Checkpoints of PyTorch, `.pth` and `.pt`, are parsed too.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckpointName {
     /// Epoch after which it was written, from 0.
     pub epoch: usize,

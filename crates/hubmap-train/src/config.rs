@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::loss::LossTerm;
 use crate::schedule::Schedule;
 
 /// How a network is trained (spec section 5). Every value is written in `configs/base.toml`.
@@ -25,6 +26,8 @@ pub struct TrainConfig {
     pub start_weights: String,
     /// A file with weights of the encoder to start from, of timm or of a whole network; empty for fresh weights.
     pub start_encoder: String,
+    /// Share of the epochs, from the first, in which the encoder stays as it is.
+    pub freeze_encoder: f64,
     /// A checkpoint is written only for a validation Dice above this.
     pub min_dice: f64,
     /// Weights of the loss terms.
@@ -37,7 +40,7 @@ pub struct TrainConfig {
     pub ema: EmaConfig,
 }
 
-/// Weights of the loss terms.
+/// Weights of the loss terms, 0 for those that are left out, and their settings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LossConfig {
@@ -45,6 +48,90 @@ pub struct LossConfig {
     pub bce: f64,
     /// Dice loss.
     pub dice: f64,
+    /// Cross-entropy against softened targets.
+    pub soft_bce: f64,
+    /// Focal loss.
+    pub focal: f64,
+    /// Symmetric Lovász hinge.
+    pub lovasz: f64,
+    /// Cross-entropy with heavier outlines.
+    pub edge_bce: f64,
+    /// How far soft targets are from 0 and 1.
+    pub smoothing: f64,
+    /// Exponent of the focal loss.
+    pub focal_gamma: f64,
+    /// How far from the outline a pixel still counts as edge.
+    pub edge_px: usize,
+    /// How often an edge pixel counts.
+    pub edge_weight: f64,
+    /// Share of a batch's samples, the hardest by cross-entropy, from which the loss is taken.
+    pub hardest: f64,
+}
+
+impl LossConfig {
+    /// The sum of cross-entropy and Dice loss that the winning solution trains with.
+    pub const BCE_DICE: Self = Self {
+        bce: 1.0,
+        dice: 1.0,
+        soft_bce: 0.0,
+        focal: 0.0,
+        lovasz: 0.0,
+        edge_bce: 0.0,
+        smoothing: 0.1,
+        focal_gamma: 2.0,
+        edge_px: 3,
+        edge_weight: 5.0,
+        hardest: 1.0,
+    };
+
+    /// The weight of a term.
+    pub const fn weight(&self, term: LossTerm) -> f64 {
+        match term {
+            LossTerm::Bce => self.bce,
+            LossTerm::Dice => self.dice,
+            LossTerm::SoftBce => self.soft_bce,
+            LossTerm::Focal => self.focal,
+            LossTerm::Lovasz => self.lovasz,
+            LossTerm::EdgeBce => self.edge_bce,
+        }
+    }
+
+    /// Refuses values that cannot work; the message names the key.
+    pub fn validate(&self) -> Result<()> {
+        for term in LossTerm::ALL {
+            let (name, weight) = (term.name(), self.weight(term));
+            ensure!(
+                weight.is_finite() && weight >= 0.0,
+                "train.loss.{name} is {weight}: a weight is 0 or more"
+            );
+        }
+        ensure!(
+            LossTerm::ALL.iter().any(|&term| self.weight(term) > 0.0),
+            "train.loss has no positive weight"
+        );
+        ensure!(
+            (0.0..0.5).contains(&self.smoothing),
+            "train.loss.smoothing is {}: it must be from 0 to below 0.5",
+            self.smoothing
+        );
+        ensure!(
+            self.focal_gamma.is_finite() && self.focal_gamma >= 1.0,
+            "train.loss.focal_gamma is {}: it must be 1 or more",
+            self.focal_gamma
+        );
+        ensure!(self.edge_px > 0, "train.loss.edge_px is 0: no pixel would be an edge");
+        ensure!(
+            self.edge_weight.is_finite() && self.edge_weight > 0.0,
+            "train.loss.edge_weight is {}: it must be positive",
+            self.edge_weight
+        );
+        ensure!(
+            self.hardest > 0.0 && self.hardest <= 1.0,
+            "train.loss.hardest is {}: it must be above 0, and 1 takes every sample",
+            self.hardest
+        );
+        Ok(())
+    }
 }
 
 /// AdamW with amsgrad (Loshchilov and Hutter, 2019; Reddi et al., 2018).
@@ -75,9 +162,9 @@ impl TrainConfig {
         (epoch + 1).is_multiple_of(self.valid_every) || epoch + 1 == self.epochs
     }
 
-    /// How many of the epochs are validated.
-    pub fn n_validations(&self) -> usize {
-        (0..self.epochs).filter(|&epoch| self.validates_after(epoch)).count()
+    /// Whether the encoder stays as it is in epoch `epoch`.
+    pub fn freezes(&self, epoch: usize) -> bool {
+        (epoch as f64) < self.freeze_encoder * self.epochs as f64
     }
 
     /// Refuses values that cannot work; the message names the key.
@@ -95,8 +182,12 @@ impl TrainConfig {
             self.start_weights.is_empty() || self.start_encoder.is_empty(),
             "train.start_weights and train.start_encoder are both given: the first has an encoder too"
         );
-        let LossConfig { bce, dice } = self.loss;
-        ensure!(bce >= 0.0 && dice >= 0.0 && bce + dice > 0.0, "train.loss has no positive weight");
+        ensure!(
+            (0.0..=1.0).contains(&self.freeze_encoder),
+            "train.freeze_encoder is {}: it must be from 0 to 1",
+            self.freeze_encoder
+        );
+        self.loss.validate()?;
         let optimizer = &self.optimizer;
         ensure!(optimizer.weight_decay >= 0.0, "train.optimizer.weight_decay is negative");
         ensure!(optimizer.epsilon > 0.0, "train.optimizer.epsilon must be positive");

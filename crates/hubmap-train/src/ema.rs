@@ -23,6 +23,11 @@ impl<M: Module> Ema<M> {
         Self { shadow: Some(model.valid()), decay }
     }
 
+    /// Continues with a shadow of an earlier process.
+    pub(crate) const fn from_shadow(shadow: M, decay: f64) -> Self {
+        Self { shadow: Some(shadow), decay }
+    }
+
     /// Moves the shadow towards `model`: `shadow = decay · shadow + (1 - decay) · model`.
     pub fn update(&mut self, model: &M) {
         // Only `valid` sees the newest running statistics; a visit of the live model is one update behind.

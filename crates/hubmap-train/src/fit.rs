@@ -1,20 +1,20 @@
 //! The training loop of one fold.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use burn::module::Module;
 use burn::tensor::Device;
 use hubmap_data::{Loader, cuts};
 use hubmap_models::{CheckpointName, SegModel, SegModelConfig, load_encoder_weights, load_weights};
 
 use crate::config::TrainConfig;
-use crate::ema::Ema;
+use crate::fold_state::{EpochSums, FoldProgress, FoldState};
 use crate::metric::DiceMeter;
-use crate::optimizer::adamw;
-use crate::run_dir::{HistoryRow, RunDir};
+use crate::run_dir::{FoldDir, HistoryRow, RunDir};
 use crate::step::train_step;
+use crate::tensorboard::EventWriter;
 use crate::tensors::{images_tensor, masks_tensor};
 
 /// Everything that training one fold needs.
@@ -22,6 +22,8 @@ use crate::tensors::{images_tensor, masks_tensor};
 pub struct FoldPlan<'a> {
     /// Position of the fold, from 0: names its folder in the run.
     pub fold_idx: usize,
+    /// The fold's name in the config, which stands for `{fold}` in the names of files to start from.
+    pub name: &'a str,
     /// The network.
     pub model: SegModelConfig,
     /// How to train it.
@@ -39,12 +41,14 @@ pub struct FoldPlan<'a> {
 pub struct FoldStart<'a> {
     /// The fold's name in the config.
     pub name: &'a str,
-    /// Epochs to come.
+    /// Epochs in the whole fold.
     pub n_epochs: usize,
     /// Training steps per epoch.
     pub n_batches: usize,
-    /// Validation batches to come in the whole fold, of raw and averaged weights together.
+    /// Validation batches in the whole fold, of raw and averaged weights together.
     pub n_valid_batches: usize,
+    /// How many of all these batches an earlier process has done.
+    pub n_done: usize,
 }
 
 /// After every step.
@@ -106,72 +110,166 @@ pub struct Silent;
 
 impl Observer for Silent {}
 
-/// Trains one fold and writes its best checkpoint and its history into the run folder.
+/// Trains one fold and writes its best checkpoint, its history, its logs and its state into the run folder.
 ///
+/// A fold whose state is there already goes on from it: from the step after which training was interrupted, or from
+/// the end of the last epoch that a killed process finished.
 /// Both the raw and the averaged weights are validated; the better of them is the checkpoint if it beats the
 /// best so far. Runs on the calling thread.
 pub fn fit_fold(plan: &FoldPlan<'_>, run: &RunDir, observer: &dyn Observer) -> Result<FoldReport> {
-    let config = plan.config;
-    config.validate()?;
+    plan.config.validate()?;
     let device = plan.device.clone().autodiff();
-    let mut model = start_model(plan, &device)?;
-    let mut optimizer = adamw(&config.optimizer, &model);
-    let mut ema = Ema::new(&model, config.ema.decay);
-    let mut best: Option<CheckpointName> = None;
-    let mut history = Vec::new();
-
-    for epoch in 0..config.epochs {
-        let started = Instant::now();
-        let rate = config.schedule.rate(epoch, config.epochs);
-        let mut dice = DiceMeter::default();
-        let (mut loss_sum, mut n_steps, mut n_samples) = (0.0, 0_usize, 0_usize);
-        for batch in plan.train.epoch(epoch as u64) {
-            let batch = batch?;
-            let (images, masks) = (images_tensor(&batch, &device), masks_tensor(&batch, &device));
-            let (stepped, output) =
-                train_step(model, &mut optimizer, rate, SegModel::forward, images, &masks, config.loss);
-            model = stepped;
-            ensure!(
-                output.loss.is_finite(),
-                "the loss became {} in epoch {epoch}, on the samples {}; try a lower train.schedule.peak",
-                output.loss,
-                batch.names.join(", ")
-            );
-            ema.update(&model);
-            dice.add(output.logits, masks.inner());
-            loss_sum += output.loss;
-            n_steps += 1;
-            n_samples += batch.len();
-            let images_per_second = n_samples as f64 / started.elapsed().as_secs_f64();
-            observer.step(StepReport { epoch, loss: output.loss, dice: dice.mean(), images_per_second });
-            ensure!(!observer.interrupted(), "interrupted in epoch {epoch}");
-        }
-        let (mut valid_dice, mut valid_dice_ema, mut checkpoint) = (None, None, None);
-        if config.validates_after(epoch) {
-            let raw_model = model.valid();
-            let raw = validate(&raw_model, plan, observer)?;
-            let averaged = validate(ema.model(), plan, observer)?;
-            (valid_dice, valid_dice_ema) = (Some(raw), Some(averaged));
-            let (tag, score, winner) =
-                if averaged > raw { ("ema", averaged, ema.model()) } else { ("raw", raw, &raw_model) };
-            let floor = best.as_ref().map_or(config.min_dice, |b| b.dice);
-            // The first checkpoint may tie with a floor of 0, so that a short run leaves something to look at.
-            if score > floor || (best.is_none() && score >= config.min_dice && config.min_dice == 0.0) {
-                let name = CheckpointName { epoch, total: config.epochs, tag: tag.to_owned(), dice: score };
-                checkpoint = Some(run.save_best(plan.fold_idx, &name, winner, &plan.model, best.as_ref())?);
-                best = Some(name);
-            }
-        }
-        let train_loss = loss_sum / n_steps.max(1) as f64;
-        let seconds = started.elapsed().as_secs_f64();
-        let train_dice = dice.mean();
-        let row = HistoryRow { epoch, rate, train_loss, train_dice, valid_dice, valid_dice_ema, seconds };
-        let best_dice = best.as_ref().map_or(0.0, |b| b.dice);
-        observer.epoch(&EpochReport { row: &row, best: best_dice, checkpoint: checkpoint.as_deref() });
-        history.push(row);
-        run.write_history(plan.fold_idx, &history)?;
+    let files = run.fold(plan.fold_idx)?;
+    let mut state = match FoldState::load(&files.state_path(), &plan.model, plan.config, &device)? {
+        Some(state) => state,
+        None => FoldState::start(start_model(plan, &device)?, plan.config),
+    };
+    files.keep_only(state.progress.best.as_ref())?;
+    let step = global_step(plan, &state.progress);
+    let n_validated =
+        |n_epochs: usize| (0..n_epochs).filter(|&epoch| plan.config.validates_after(epoch)).count();
+    let n_valid_batches = |n_epochs: usize| 2 * n_validated(n_epochs) * plan.valid.n_batches();
+    observer.fold(&FoldStart {
+        name: plan.name,
+        n_epochs: plan.config.epochs,
+        n_batches: plan.train.n_batches(),
+        n_valid_batches: n_valid_batches(plan.config.epochs),
+        n_done: step as usize + n_valid_batches(state.progress.n_epochs),
+    });
+    let mut log = EventWriter::create(&files.logs_dir(), step)?;
+    while state.progress.n_epochs < plan.config.epochs {
+        state = train_epoch(state, plan, &files, &mut log, observer)?;
+        end_epoch(&mut state, plan, &files, &mut log, observer)?;
     }
-    Ok(FoldReport { best, history })
+    files.write_history(&state.progress.history)?;
+    Ok(FoldReport { best: state.progress.best, history: state.progress.history })
+}
+
+/// Steps that are done in all epochs.
+fn global_step(plan: &FoldPlan<'_>, progress: &FoldProgress) -> u64 {
+    (progress.n_epochs * plan.train.n_batches() + progress.epoch.n_steps) as u64
+}
+
+/// The steps of an epoch that are not done yet.
+fn train_epoch(
+    state: FoldState,
+    plan: &FoldPlan<'_>,
+    files: &FoldDir,
+    log: &mut EventWriter,
+    observer: &dyn Observer,
+) -> Result<FoldState> {
+    let config = plan.config;
+    let FoldState { mut model, mut optimizer, mut ema, mut progress } = state;
+    let device = plan.device.clone().autodiff();
+    let epoch = progress.n_epochs;
+    let rate = config.schedule.rate(epoch, config.epochs);
+    if config.freeze_encoder > 0.0 {
+        let encoder = model.encoder;
+        model.encoder = if config.freezes(epoch) { encoder.freeze() } else { encoder.unfreeze() };
+    }
+    let (started, earlier) = (Instant::now(), progress.epoch);
+    for batch in plan.train.epoch_from(epoch as u64, earlier.n_steps) {
+        let batch = batch?;
+        let (images, masks) = (images_tensor(&batch, &device), masks_tensor(&batch, &device));
+        let (stepped, output) =
+            train_step(model, &mut optimizer, rate, SegModel::forward, images, &masks, &config.loss);
+        model = stepped;
+        if !output.loss.is_finite() {
+            let names = files.write_bad_batch(&batch.names)?;
+            bail!(
+                "the loss became {} in epoch {epoch}; the names of the batch's samples are in {}; try a lower \
+                 train.schedule.peak",
+                output.loss,
+                names.display()
+            );
+        }
+        ema.update(&model);
+        let sums = &mut progress.epoch;
+        sums.dice.add(output.logits, masks.inner());
+        sums.loss += output.loss;
+        sums.n_steps += 1;
+        sums.n_samples += batch.len();
+        let seconds = started.elapsed().as_secs_f64();
+        sums.seconds = earlier.seconds + seconds;
+        let images_per_second = (sums.n_samples - earlier.n_samples) as f64 / seconds;
+        let dice = sums.dice.mean();
+        let step = global_step(plan, &progress);
+        let terms = output.terms.iter().map(|(term, value)| (format!("step/{}", term.name()), *value));
+        let terms: Vec<_> = terms.chain([("step/loss".to_owned(), output.loss)]).collect();
+        log.scalars(step, &terms)?;
+        observer.step(StepReport { epoch, loss: output.loss, dice, images_per_second });
+        if observer.interrupted() {
+            FoldState { model, optimizer, ema, progress }.save(&files.state_path())?;
+            bail!("interrupted in epoch {epoch}");
+        }
+    }
+    Ok(FoldState { model, optimizer, ema, progress })
+}
+
+/// Validates, writes the checkpoint if it is the best, logs the epoch, and writes the state.
+fn end_epoch(
+    state: &mut FoldState,
+    plan: &FoldPlan<'_>,
+    files: &FoldDir,
+    log: &mut EventWriter,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let config = plan.config;
+    let started = Instant::now();
+    let progress = &mut state.progress;
+    let (epoch, step, sums) = (progress.n_epochs, global_step(plan, progress), progress.epoch);
+    let (mut valid_dice, mut valid_dice_ema, mut checkpoint) = (None, None, None);
+    let superseded = progress.best.clone();
+    if config.validates_after(epoch) {
+        let raw_model = state.model.valid();
+        let raw = validate(&raw_model, plan, observer)?;
+        let averaged = validate(state.ema.model(), plan, observer)?;
+        (valid_dice, valid_dice_ema) = (Some(raw), Some(averaged));
+        let (tag, score, winner) =
+            if averaged > raw { ("ema", averaged, state.ema.model()) } else { ("raw", raw, &raw_model) };
+        let floor = progress.best.as_ref().map_or(config.min_dice, |b| b.dice);
+        // The first checkpoint may tie with a floor of 0, so that a short run leaves something to look at.
+        if score > floor || (progress.best.is_none() && score >= config.min_dice && config.min_dice == 0.0) {
+            let name = CheckpointName { epoch, total: config.epochs, tag: tag.to_owned(), dice: score };
+            checkpoint = Some(files.save_checkpoint(&name, winner, &plan.model)?);
+            progress.best = Some(name);
+        }
+    }
+    let row = HistoryRow {
+        epoch,
+        rate: config.schedule.rate(epoch, config.epochs),
+        train_loss: sums.loss / sums.n_steps.max(1) as f64,
+        train_dice: sums.dice.mean(),
+        valid_dice,
+        valid_dice_ema,
+        seconds: sums.seconds + started.elapsed().as_secs_f64(),
+    };
+    log_epoch(log, step, &row, sums.n_samples as f64 / sums.seconds)?;
+    progress.history.push(row.clone());
+    progress.n_epochs += 1;
+    progress.epoch = EpochSums::default();
+    files.write_history(&progress.history)?;
+    let best = progress.best.clone();
+    state.save(&files.state_path())?;
+    // Only now: until the state names the new best, a killed process goes back to the old one.
+    if superseded != best {
+        files.keep_only(best.as_ref())?;
+    }
+    let best = best.map_or(0.0, |best| best.dice);
+    observer.epoch(&EpochReport { row: &row, best, checkpoint: checkpoint.as_deref() });
+    Ok(())
+}
+
+fn log_epoch(log: &mut EventWriter, step: u64, row: &HistoryRow, images_per_second: f64) -> Result<()> {
+    let mut values = vec![
+        ("epoch/loss", row.train_loss),
+        ("epoch/rate", row.rate),
+        ("epoch/images_per_second", images_per_second),
+        ("dice/train", row.train_dice),
+    ];
+    values.extend(row.valid_dice.map(|dice| ("dice/valid", dice)));
+    values.extend(row.valid_dice_ema.map(|dice| ("dice/valid_ema", dice)));
+    log.scalars(step, &values)
 }
 
 /// Fresh weights of the fold's seed, or those of `train.start_weights` or `train.start_encoder`.
@@ -179,12 +277,11 @@ fn start_model(plan: &FoldPlan<'_>, device: &Device) -> Result<SegModel> {
     // Folds start apart, as separately started runs would.
     let seed = plan.config.seed.wrapping_add(plan.fold_idx as u64);
     let model = plan.model.init_seeded(seed, device);
+    let path_of = |template: &str| PathBuf::from(template.replace("{fold}", plan.name));
     match (plan.config.start_weights.as_str(), plan.config.start_encoder.as_str()) {
         ("", "") => Ok(model),
-        ("", path) => {
-            load_encoder_weights(model, &plan.model, Path::new(path)).context("train.start_encoder")
-        }
-        (path, _) => load_weights(model, &plan.model, Path::new(path)).context("train.start_weights"),
+        ("", path) => load_encoder_weights(model, &plan.model, &path_of(path)).context("train.start_encoder"),
+        (path, _) => load_weights(model, &plan.model, &path_of(path)).context("train.start_weights"),
     }
 }
 

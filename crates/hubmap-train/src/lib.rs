@@ -4,6 +4,7 @@ mod config;
 mod ema;
 mod fit;
 mod flex_update;
+mod fold_state;
 mod loss;
 mod metric;
 mod optimizer;
@@ -11,16 +12,20 @@ mod run;
 mod run_dir;
 mod schedule;
 mod step;
+pub mod tensorboard;
 mod tensors;
 
 pub use config::{EmaConfig, LossConfig, OptimizerConfig, TrainConfig};
 pub use ema::{Ema, ema_of_count};
 pub use fit::{EpochReport, FoldPlan, FoldReport, FoldStart, Observer, Silent, StepReport, fit_fold};
-pub use loss::{LossTerms, bce_with_logits, dice_loss};
+pub use loss::{
+    LossTerm, LossTerms, bce_with_logits, dice_loss, edge_bce_with_logits, focal_with_logits,
+    soft_bce_with_logits, symmetric_lovasz_hinge,
+};
 pub use metric::DiceMeter;
 pub use optimizer::adamw;
-pub use run::{RunReport, RunSettings, train_run};
-pub use run_dir::{HistoryRow, RunDir};
+pub use run::{RunPlace, RunReport, RunSettings, train_run};
+pub use run_dir::{FoldDir, HistoryRow, RunDir};
 pub use schedule::Schedule;
 pub use step::{StepOutput, train_step};
 pub use tensors::{images_tensor, masks_tensor};

@@ -2,9 +2,11 @@
 
 use burn::tensor::Tensor;
 use hubmap_data::DiceSums;
+use serde::{Deserialize, Serialize};
 
 /// Hard Dice at probability 0.5, per batch, averaged with the batches' sizes as weights (spec section 5).
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DiceMeter {
     weighted: f64,
     n_samples: usize,

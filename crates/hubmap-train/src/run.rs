@@ -9,7 +9,7 @@ use hubmap_data::{DataSource, Dataset, Loader, LoaderConfig, Shard};
 use hubmap_models::{SegModel, SegModelConfig};
 
 use crate::config::TrainConfig;
-use crate::fit::{FoldPlan, FoldReport, FoldStart, Observer, fit_fold};
+use crate::fit::{FoldPlan, FoldReport, Observer, fit_fold};
 use crate::run_dir::RunDir;
 
 /// The settings of a run, one field per table of the config.
@@ -69,15 +69,23 @@ impl RunReport {
     }
 }
 
-/// Trains the folds of the config in sequence, or only the fold at position `only`, into a new folder under
-/// `parent`.
+/// Where a run is.
+#[derive(Debug, Clone, Copy)]
+pub enum RunPlace<'a> {
+    /// In a new folder under this one.
+    NewUnder(&'a Path),
+    /// In this folder, which an earlier process made and in which it was interrupted or killed.
+    Resumed(&'a RunDir),
+}
+
+/// Trains the folds of the config in sequence, or only the fold at position `only`.
 ///
-/// Settings and data of every fold are checked before the folder is made. Tiles that are kept in memory are those of the
-/// fold under way.
+/// Settings and data of every fold are checked before a folder is made. Tiles that are kept in memory are those of the
+/// fold under way. Folds of a resumed run that are done are only reported.
 pub fn train_run(
     settings: &RunSettings,
     only: Option<usize>,
-    parent: &Path,
+    place: RunPlace<'_>,
     device: &Device,
     observer: &dyn Observer,
 ) -> Result<RunReport> {
@@ -101,7 +109,10 @@ pub fn train_run(
         })
         .collect::<Result<Vec<_>>>()?;
 
-    let run = RunDir::create(parent, resolved_toml)?;
+    let run = match place {
+        RunPlace::NewUnder(parent) => RunDir::create(parent, resolved_toml)?,
+        RunPlace::Resumed(run) => run.clone(),
+    };
     let mut folds = Vec::new();
     for (fold_idx, name, train_loader, valid_loader) in loaders {
         for (loader, is_preloaded) in
@@ -111,14 +122,9 @@ pub fn train_run(
                 loader.dataset().preload(observer.data()).with_context(|| format!("fold `{name}`"))?;
             }
         }
-        observer.fold(&FoldStart {
-            name,
-            n_epochs: train.epochs,
-            n_batches: train_loader.n_batches(),
-            n_valid_batches: 2 * train.n_validations() * valid_loader.n_batches(),
-        });
         let plan = FoldPlan {
             fold_idx,
+            name,
             model: *model,
             config: train,
             train: &train_loader,

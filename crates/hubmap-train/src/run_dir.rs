@@ -5,14 +5,20 @@
 //!   config.toml                                   the resolved settings
 //!   fold_0/history.csv                            one row per epoch
 //!   fold_0/models/e11_t12_ema_0.9312.safetensors  the best weights so far
+//!   fold_0/logs/events.out.tfevents.…             for TensorBoard
+//!   fold_0/last.safetensors                       everything that continues the fold
 //! ```
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use hubmap_models::{CheckpointName, SegModel, SegModelConfig, save_weights};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+
+/// Name of the file with the resolved settings.
+const CONFIG: &str = "config.toml";
 
 /// A run folder.
 #[derive(Debug, Clone)]
@@ -21,7 +27,8 @@ pub struct RunDir {
 }
 
 /// One row of a fold's `history.csv`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HistoryRow {
     /// Epoch, from 0.
     pub epoch: usize,
@@ -52,18 +59,32 @@ impl RunDir {
             now.minute(),
             now.second()
         );
-        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
-        let mut path = parent.join(&stamp);
-        for attempt in 2.. {
-            match fs::create_dir(&path) {
-                Ok(()) => break,
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-                    path = parent.join(format!("{stamp}_{attempt}"));
+        let attempt = || -> Result<PathBuf> {
+            fs::create_dir_all(parent)?;
+            // The folder gets its name when its settings are in it.
+            let mut builder = tempfile::Builder::new();
+            builder.prefix(".unfinished-");
+            // The default is a private folder, which the rename would keep; the umask still applies.
+            #[cfg(unix)]
+            let readable = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+            #[cfg(unix)]
+            builder.permissions(readable);
+            let folder = builder.tempdir_in(parent)?;
+            write_file(&folder.path().join(CONFIG), config_toml.as_bytes())?;
+            let mut path = parent.join(&stamp);
+            let mut n = 1;
+            while let Err(error) = fs::rename(folder.path(), &path) {
+                if !path.exists() {
+                    return Err(error.into());
                 }
-                Err(e) => return Err(e).with_context(|| format!("cannot create {}", path.display())),
+                n += 1;
+                path = parent.join(format!("{stamp}_{n}"));
             }
-        }
-        write_file(&path.join("config.toml"), config_toml.as_bytes())?;
+            // What is there no more cannot be removed.
+            let _ = folder.keep();
+            Ok(path)
+        };
+        let path = attempt().with_context(|| format!("cannot make a run folder in {}", parent.display()))?;
         Ok(Self { path })
     }
 
@@ -72,38 +93,88 @@ impl RunDir {
         &self.path
     }
 
-    /// Folder of the checkpoints of a fold; made if need be.
-    pub fn models_dir(&self, fold_idx: usize) -> Result<PathBuf> {
-        let dir = self.fold_dir(fold_idx).join("models");
-        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        Ok(dir)
+    /// The folder of a run that was made before.
+    ///
+    /// # Errors
+    ///
+    /// There are no settings in it.
+    pub fn open(path: &Path) -> Result<Self> {
+        let run = Self { path: path.to_owned() };
+        ensure!(
+            run.config_path().is_file(),
+            "{}: not the folder of a run: it has no config.toml",
+            path.display()
+        );
+        Ok(run)
     }
 
-    /// Writes a checkpoint of a fold and then removes the one that it supersedes.
-    pub fn save_best(
+    /// The resolved settings of the run.
+    pub fn config_path(&self) -> PathBuf {
+        self.path.join(CONFIG)
+    }
+
+    /// The folder of a fold, which is made.
+    pub fn fold(&self, fold_idx: usize) -> Result<FoldDir> {
+        let path = self.path.join(format!("fold_{fold_idx}"));
+        let models = path.join("models");
+        fs::create_dir_all(&models).with_context(|| format!("cannot create {}", models.display()))?;
+        Ok(FoldDir { path })
+    }
+}
+
+/// The folder of a fold in a run.
+#[derive(Debug, Clone)]
+pub struct FoldDir {
+    path: PathBuf,
+}
+
+impl FoldDir {
+    /// Everything that continues the fold.
+    pub fn state_path(&self) -> PathBuf {
+        self.path.join("last.safetensors")
+    }
+
+    /// Logs for TensorBoard.
+    pub fn logs_dir(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    /// Writes a checkpoint.
+    pub fn save_checkpoint(
         &self,
-        fold_idx: usize,
         name: &CheckpointName,
         model: &SegModel,
         config: &SegModelConfig,
-        superseded: Option<&CheckpointName>,
     ) -> Result<PathBuf> {
-        let dir = self.models_dir(fold_idx)?;
-        let path = dir.join(name.to_string());
+        let path = self.models_dir().join(name.to_string());
         save_weights(model, config, &path)?;
-        if let Some(old) = superseded {
-            let old = dir.join(old.to_string());
-            if old != path {
-                fs::remove_file(&old).with_context(|| format!("cannot remove {}", old.display()))?;
-            }
-        }
         Ok(path)
     }
 
-    /// Writes `history.csv` of a fold anew.
-    pub fn write_history(&self, fold_idx: usize, rows: &[HistoryRow]) -> Result<()> {
-        let dir = self.fold_dir(fold_idx);
-        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    /// Removes the checkpoints that are superseded, and those of an epoch that was lost.
+    pub fn keep_only(&self, best: Option<&CheckpointName>) -> Result<()> {
+        let (dir, best) = (self.models_dir(), best.map(ToString::to_string));
+        for entry in fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))? {
+            let entry = entry.with_context(|| format!("cannot list {}", dir.display()))?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if name.parse::<CheckpointName>().is_ok() && best.as_deref() != Some(name) {
+                let path = entry.path();
+                fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the names of the samples on which the loss was no number.
+    pub fn write_bad_batch(&self, names: &[String]) -> Result<PathBuf> {
+        let path = self.path.join("bad_batch.txt");
+        write_file(&path, (names.join("\n") + "\n").as_bytes())?;
+        Ok(path)
+    }
+
+    /// Writes `history.csv` anew.
+    pub fn write_history(&self, rows: &[HistoryRow]) -> Result<()> {
         let optional = |value: Option<f64>| value.map_or_else(String::new, |v| format!("{v:.6}"));
         let lines = rows.iter().map(|row| {
             let (valid, ema) = (optional(row.valid_dice), optional(row.valid_dice_ema));
@@ -112,11 +183,11 @@ impl RunDir {
         });
         let header = "epoch,rate,train_loss,train_dice,valid_dice,valid_dice_ema,seconds\n".to_owned();
         let text: String = std::iter::once(header).chain(lines).collect();
-        write_file(&dir.join("history.csv"), text.as_bytes())
+        write_file(&self.path.join("history.csv"), text.as_bytes())
     }
 
-    fn fold_dir(&self, fold_idx: usize) -> PathBuf {
-        self.path.join(format!("fold_{fold_idx}"))
+    fn models_dir(&self) -> PathBuf {
+        self.path.join("models")
     }
 }
 

@@ -5,17 +5,15 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 
 use crate::config::LossConfig;
-use crate::loss::LossTerms;
+use crate::loss::{LossTerm, LossTerms};
 
 /// What a step tells about itself, before the weights moved.
 #[derive(Debug, Clone)]
 pub struct StepOutput {
     /// Logits `[n, 1, h, w]`, without autodiff.
     pub logits: Tensor<4>,
-    /// Binary cross-entropy.
-    pub bce: f64,
-    /// Dice loss.
-    pub dice_loss: f64,
+    /// The terms of the loss, unweighted.
+    pub terms: Vec<(LossTerm, f64)>,
     /// What was minimised.
     pub loss: f64,
 }
@@ -31,14 +29,13 @@ pub fn train_step<M: Module>(
     forward: impl FnOnce(&M, Tensor<4>) -> Tensor<4>,
     images: Tensor<4>,
     masks: &Tensor<4>,
-    weights: LossConfig,
+    config: &LossConfig,
 ) -> (M, StepOutput) {
     let logits = forward(&model, images);
-    let loss = LossTerms::new(&logits, masks, weights);
+    let loss = LossTerms::new(&logits, masks, config);
     let scalar = |t: &Tensor<1>| f64::from(t.clone().into_scalar::<f32>());
     let output = StepOutput {
-        bce: scalar(&loss.bce),
-        dice_loss: scalar(&loss.dice),
+        terms: loss.terms.iter().map(|(term, value)| (*term, scalar(value))).collect(),
         loss: scalar(&loss.total),
         logits: logits.inner(),
     };

@@ -44,6 +44,7 @@ impl Observer for TrainBars<'_> {
         *self.fold.lock().unwrap_or_else(PoisonError::into_inner) = (start.name.to_owned(), start.n_epochs);
         let total = start.n_epochs * start.n_batches + start.n_valid_batches;
         self.current.begin(&format!("train {}", start.name), total as u64, "batches");
+        self.current.with(|bar| bar.inc(start.n_done as u64));
     }
 
     fn step(&self, report: StepReport) {

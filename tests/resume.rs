@@ -1,0 +1,177 @@
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use burn::module::Module;
+use burn::store::ModuleRecord;
+use burn::tensor::{Bytes, Device};
+use hubmap_models::{SegModel, save_weights};
+use hubmap_test_support::{files_under, run};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use safetensors::SafeTensors;
+use tempfile::TempDir;
+
+use crate::models::UNET;
+use crate::outputs::executable;
+
+/// Tiles of two slides, and a config that trains a network on them within seconds.
+struct Tiles {
+    place: TempDir,
+}
+
+impl Tiles {
+    fn new() -> Self {
+        let tiles = Self { place: tempfile::tempdir().unwrap() };
+        let (slides, input) = (tiles.path("HUBMAP"), tiles.path("input"));
+        let config = format!(
+            "[model]\nencoder = \"regnety_002\"\n\
+             [data_gen]\nscale = 8\ntile_px = 64\nfolds = \"drawn\"\nn_drawn_folds = 2\n\
+             [data]\nsplits_dir = \"{}/SPLITS\"\nfolds = [\"0\", \"1\"]\ncrop_px = 32\n\
+             train = [\"train_{{fold}}_88\"]\nvalid = [\"val_{{fold}}_88\"]\n\
+             [train]\nepochs = 4\nbatch_size = 2\nvalid_every = 2\nfreeze_encoder = 0.4\n",
+            input.display()
+        );
+        std::fs::write(tiles.path("small.toml"), config).unwrap();
+        let args = ["slides", "--count", "2", "--size", "1100x900", "--out"];
+        let made = run(executable("hubmap-demo"), args.iter().map(Path::new).chain([slides.as_path()]));
+        assert_eq!(made.code, 0, "{made:?}");
+        let config = tiles.path("small.toml");
+        let args =
+            [Path::new("--config"), &config, Path::new("--input"), &slides, Path::new("--output"), &input];
+        let made = run(executable("hubmap-data-gen"), args);
+        assert_eq!(made.code, 0, "{made:?}");
+        tiles
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    /// Begins a run under `out`, or goes on with the one that is there.
+    fn train(&self, out: &Path) -> Child {
+        let mut command = Command::new(executable("hubmap-train"));
+        command.args(["--quiet", "--threads", "1"]).stdout(Stdio::null()).stderr(Stdio::inherit());
+        match run_in(out) {
+            Some(begun) => command.arg("--resume").arg(begun),
+            None => command.arg("--config").arg(self.path("small.toml")).arg("--out").arg(out),
+        };
+        command.spawn().unwrap()
+    }
+}
+
+/// The run folder under `out`, if there is one.
+fn run_in(out: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(out).ok()?.map(|entry| entry.unwrap());
+    let mut runs = entries.filter(|e| !e.file_name().to_str().unwrap().starts_with('.')).map(|e| e.path());
+    let run = runs.next();
+    assert!(runs.next().is_none(), "two runs in {}", out.display());
+    run
+}
+
+/// What a fold came to.
+struct Fold {
+    /// How training went, to the bit, but for wall time.
+    progress: toml::Table,
+    /// The last weights, as a file of weights.
+    model: Vec<u8>,
+    /// Their moving average.
+    average: Vec<u8>,
+    best: Vec<u8>,
+}
+
+fn assert_same(found: &[Fold], expected: &[Fold], what: &str) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!(found.progress, expected.progress, "{what}");
+        assert!(found.model == expected.model, "{what} ends with other weights");
+        assert!(found.average == expected.average, "{what} ends with another average");
+        assert!(found.best == expected.best, "{what} ends with another best checkpoint");
+    }
+}
+
+fn results(out: &Path) -> Vec<Fold> {
+    let run = run_in(out).unwrap();
+    let fold = |fold: &str| {
+        let bytes = std::fs::read(run.join(fold).join("last.safetensors")).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let mut progress: toml::Table = header.metadata().as_ref().unwrap()["progress"].parse().unwrap();
+        for row in progress["history"].as_array_mut().unwrap() {
+            row.as_table_mut().unwrap().remove("seconds").unwrap();
+        }
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let weights = |part: &str| {
+            let bytes = Bytes::from_bytes_vec(tensors.tensor(part).unwrap().data().to_vec());
+            let model = UNET.init(&Device::flex()).load_record(ModuleRecord::from_bytes(bytes).unwrap());
+            in_a_file(&model)
+        };
+        let best: Vec<PathBuf> =
+            std::fs::read_dir(run.join(fold).join("models")).unwrap().map(|e| e.unwrap().path()).collect();
+        assert_eq!(best.len(), 1, "{best:?}");
+        let best = std::fs::read(&best[0]).unwrap();
+        Fold { progress, model: weights("model"), average: weights("ema"), best }
+    };
+    ["fold_0", "fold_1"].into_iter().map(fold).collect()
+}
+
+fn in_a_file(model: &SegModel) -> Vec<u8> {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("w.safetensors");
+    save_weights(model, &UNET, &path).unwrap();
+    std::fs::read(path).unwrap()
+}
+
+fn wait_at_most(child: &mut Child, time: Duration) -> Option<ExitStatus> {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    None
+}
+
+#[test]
+fn killed_and_interrupted_runs_end_as_if_nothing_had_happened() {
+    let tiles = Tiles::new();
+    let (whole, start) = (tiles.path("whole"), Instant::now());
+    assert!(tiles.train(&whole).wait().unwrap().success());
+    let time = start.elapsed();
+    let expected = results(&whole);
+    assert_eq!(expected.len(), 2);
+
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let (mut n_kills, mut n_runs) = (0, 0);
+    while n_kills < 10 {
+        let out = tiles.path(&format!("killed_{n_runs}"));
+        loop {
+            let mut child = tiles.train(&out);
+            let moment = time.mul_f64(rng.random_range(0.05..0.6));
+            if let Some(status) = wait_at_most(&mut child, moment) {
+                assert!(status.success(), "resuming failed: {status}");
+                break;
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            n_kills += 1;
+        }
+        assert_same(&results(&out), &expected, &format!("run {n_runs}"));
+        n_runs += 1;
+    }
+    println!("{n_kills} kills in {n_runs} runs of {:.1} s", time.as_secs_f64());
+
+    // Asked to stop, a run finishes its step and says that it can go on.
+    let out = tiles.path("interrupted");
+    let mut child = tiles.train(&out);
+    while run_in(&out).is_none_or(|run| !run.join("fold_0/last.safetensors").exists()) {
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(child.try_wait().unwrap().is_none());
+    }
+    assert!(Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(75));
+    assert!(tiles.train(&out).wait().unwrap().success());
+    assert_same(&results(&out), &expected, "the interrupted run");
+    let files = files_under(&out);
+    assert!(files.iter().all(|file| !file.contains(".unfinished-")), "{files:?}");
+}

@@ -38,7 +38,7 @@ impl<'a> Current<'a> {
     }
 }
 
-/// Data generation: one bar per slide.
+/// Data generation: one bar over the tiles of all slides.
 #[derive(Debug)]
 pub struct DataGenBars<'a>(Current<'a>);
 
@@ -52,6 +52,10 @@ impl<'a> DataGenBars<'a> {
 impl cuts::Progress for DataGenBars<'_> {
     fn begin(&self, task: &str, n_steps: u64) {
         self.0.begin(task, n_steps, "tiles");
+    }
+
+    fn expect(&self, n_steps: u64) {
+        self.0.with(|bar| bar.set_total(n_steps));
     }
 
     fn advance(&self) {

@@ -17,6 +17,8 @@ pub enum Purpose {
     Shuffle = 3,
     /// The augmentation of one sample in one epoch.
     Augment = 4,
+    /// Which tiles validate if tiles are drawn.
+    ValidTiles = 16,
 }
 
 /// The stream at `(a, b)` of `purpose`, for example `(epoch, sample)`.

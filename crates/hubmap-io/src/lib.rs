@@ -2,6 +2,7 @@
 
 mod annotation;
 mod byte_source;
+mod cached_slide;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod error;
@@ -24,6 +25,7 @@ pub use annotation::{
     AnnotationReader, AnnotationWriter, Feature, ObjectKind, read_annotations, write_annotations,
 };
 pub use byte_source::ByteSource;
+pub use cached_slide::CachedSlide;
 pub use error::{Error, Result};
 #[cfg(feature = "gdal")]
 pub use gdal_slide::GdalSlide;

@@ -36,6 +36,11 @@ pub trait RasterReader: Send + Sync {
         SampleKind::U8
     }
 
+    /// Columns and rows of full resolution that the file stores, and so decodes, together.
+    fn chunk_size(&self) -> Size {
+        Size::new(512, 512)
+    }
+
     /// The image at full resolution and its reduced copies, from the largest to the smallest; never empty.
     fn levels(&self) -> Vec<Level> {
         vec![Level::full(self.size())]

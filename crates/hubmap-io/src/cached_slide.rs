@@ -82,7 +82,15 @@ impl CachedSlide {
                 (y..y + part.height as usize, x..x + part.width as usize)
             };
             let ((to_rows, to_columns), (rows, columns)) = (ranges(&window), ranges(&area));
-            out.slice_mut(s![to_rows, to_columns, ..]).assign(&pixels.slice(s![rows, columns, ..]));
+            let mut out = out.slice_mut(s![to_rows, to_columns, ..]);
+            let pixels = pixels.slice(s![rows, columns, ..]);
+            for (mut out, pixels) in out.outer_iter_mut().zip(pixels.outer_iter()) {
+                // Rows of both are runs of bytes, unless the caller's array is of a rare kind.
+                match (out.as_slice_mut(), pixels.as_slice()) {
+                    (Some(out), Some(pixels)) => out.copy_from_slice(pixels),
+                    _ => out.assign(&pixels),
+                }
+            }
         };
         if let Some(pixels) = &*block.read().unwrap_or_else(PoisonError::into_inner) {
             copy(pixels, out);

@@ -3,7 +3,8 @@
 //! Tiles on disk and tiles read straight from slides are made here, so both are the same.
 
 use anyhow::{Context, Result};
-use hubmap_io::{Window, area_downscale, area_downscale_2d, nearest_downscale_2d};
+use hubmap_io::{Mask, ScaleOptions, Window, area_downscale, area_downscale_2d, nearest_downscale_2d};
+use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::config::DataGenConfig;
 use crate::sampler::{Grid, object_windows};
@@ -74,21 +75,43 @@ impl Cut {
     /// The slide has no mask or cannot be read.
     pub fn read(&self, slide: &Slide, config: &DataGenConfig) -> Result<Option<Sample>> {
         let mask = slide.mask.as_ref().with_context(|| format!("slide {} has no mask", slide.id))?;
-        let pixels = slide.reader.read(self.window)?;
-        let rule = &config.background;
-        let is_left_out = self.kind == CutKind::Grid
-            && rule.is_background(&pixels)
-            && !rule.keeps(config.seed, &slide.id, self.tile_idx);
-        if is_left_out {
-            return Ok(None);
-        }
-        let mut full = mask.read(self.window);
-        full.mapv_inplace(|bit| bit * u8::MAX);
+        let image = match self.kind {
+            CutKind::Objects => slide.reader.read_scaled(self.window, config.scale, &ScaleOptions::default())?,
+            CutKind::Grid => {
+                let pixels = slide.reader.read(self.window)?;
+                let rule = &config.background;
+                if rule.is_background(&pixels) && !rule.keeps(config.seed, &slide.id, self.tile_idx) {
+                    return Ok(None);
+                }
+                area_downscale(pixels.view(), config.scale)
+            }
+        };
         let mask = match self.kind {
-            CutKind::Objects => area_downscale_2d(full.view(), config.scale),
-            CutKind::Grid => nearest_downscale_2d(full.view(), config.scale),
+            CutKind::Objects => reduced(mask, self.window, config.scale, area_downscale_2d),
+            CutKind::Grid => reduced(mask, self.window, config.scale, nearest_downscale_2d),
         };
         let name = format!("{}/{}/{:06}", self.kind.prefix(), slide.id, self.tile_idx);
-        Sample::new(name, area_downscale(pixels.view(), config.scale), mask).map(Some)
+        Sample::new(name, image, mask).map(Some)
     }
+}
+
+/// Rows of a mask, after the reduction, that are made at once: few enough for a core's own cache.
+const MASK_ROWS: u32 = 16;
+
+/// A window of a mask as levels 0 and 255, reduced by `scale`, which divides its sides.
+fn reduced(
+    mask: &Mask,
+    window: Window,
+    scale: u32,
+    reduce: fn(ArrayView2<'_, u8>, u32) -> Array2<u8>,
+) -> Array2<u8> {
+    let (height, width) = (window.height / scale, window.width / scale);
+    let mut out = Array2::zeros((height as usize, width as usize));
+    for (idx, mut rows) in out.axis_chunks_iter_mut(Axis(0), MASK_ROWS as usize).enumerate() {
+        let y = window.y + i64::from(idx as u32 * MASK_ROWS * scale);
+        let mut full = mask.read(Window { y, height: rows.nrows() as u32 * scale, ..window });
+        full.mapv_inplace(|bit| bit * u8::MAX);
+        rows.assign(&reduce(full.view(), scale));
+    }
+    out
 }

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use ndarray::{Array3, ArrayViewMut3, s};
 
+use crate::raster::scaled;
 use crate::{
-    AssociatedImage, Level, RasterReader, ReadOptions, Result, SampleKind, Size, Window,
+    AssociatedImage, Level, RasterReader, ReadOptions, Result, SampleKind, ScaleOptions, Size, Window,
 };
 
 /// Pixels of a block, about: small enough that a window needs little beside it, large enough that locks are rare.
@@ -15,6 +16,9 @@ const BLOCK_PX: u64 = 1 << 20;
 
 /// Chunks of more pixels than this, such as a page in one strip, are not worth their memory.
 const MAX_CHUNK_PX: u64 = 1 << 24;
+
+/// Pixels that a reduced read takes from the memory at once: few enough for a core's own cache.
+const STRIP_PX: u64 = 1 << 17;
 
 /// A slide whose decoded pixels stay in memory, up to a limit: for windows that overlap, and for strips, which run
 /// through many windows.
@@ -46,6 +50,10 @@ impl CachedSlide {
         let block_bytes = block.area() as usize * inner.bands();
         let max_blocks = if inner.sample_kind() == SampleKind::U16 { 0 } else { max_bytes / block_bytes.max(1) };
         Self { inner, block, max_blocks, blocks: Mutex::default() }
+    }
+
+    fn keeps_blocks(&self) -> bool {
+        self.max_blocks > 0 && self.chunk_size().area() <= MAX_CHUNK_PX
     }
 
     /// The block at a place, empty if it is new; the one unused for longest makes room.
@@ -136,8 +144,7 @@ impl RasterReader for CachedSlide {
     }
 
     fn read_with(&self, window: Window, options: &ReadOptions<'_>, mut out: ArrayViewMut3<'_, u8>) -> Result<()> {
-        let is_kept = options.level == 0 && options.bands.is_none();
-        if !is_kept || self.max_blocks == 0 || self.chunk_size().area() > MAX_CHUNK_PX {
+        if options.level != 0 || options.bands.is_some() || !self.keeps_blocks() {
             return self.inner.read_with(window, options, out);
         }
         options.check(self.path(), window, 1, self.bands(), out.dim())?;
@@ -153,6 +160,13 @@ impl RasterReader for CachedSlide {
             }
         }
         Ok(())
+    }
+
+    fn read_scaled(&self, window: Window, factor: u32, options: &ScaleOptions<'_>) -> Result<Array3<u8>> {
+        if options.bands.is_some() || !self.keeps_blocks() {
+            return self.inner.read_scaled(window, factor, options);
+        }
+        scaled(self, window, factor, options, STRIP_PX)
     }
 
     fn sample_kind(&self) -> SampleKind {

@@ -72,7 +72,9 @@ fn check_whole(output: &Path) {
             Some("png") if file.iter().any(|part| part == "imgs") => drop(read_image(&path).unwrap()),
             Some("png") => drop(read_mask(&path).unwrap()),
             Some("tiff") => drop(hubmap_io::read_mask(&path).unwrap()),
-            Some("json") => drop(serde_json::from_slice::<serde_json::Value>(&fs::read(&path).unwrap()).unwrap()),
+            Some("json") => {
+                drop(serde_json::from_slice::<serde_json::Value>(&fs::read(&path).unwrap()).unwrap())
+            }
             _ => unreachable!("{} is nothing that data generation writes", file.display()),
         }
     }
@@ -103,10 +105,12 @@ fn spread(mut n: u32) -> f64 {
 #[test]
 fn killed_twenty_times_and_run_again_gives_the_folder_of_an_uninterrupted_run() {
     let place = tempfile::tempdir().unwrap();
-    let (input, alone, killed) = (place.path().join("HUBMAP"), place.path().join("alone"), place.path().join("killed"));
+    let (input, alone, killed) =
+        (place.path().join("HUBMAP"), place.path().join("alone"), place.path().join("killed"));
     let slide = SlideSpec { scale: 0.2, ..SlideSpec::new(Size::new(1500, 1300), 3) };
     let formats = FileFormat::all();
-    write_competition(&input, &CompetitionSpec { n_train: 5, n_test: 0, slide, formats }, &|_, _| {}).unwrap();
+    write_competition(&input, &CompetitionSpec { n_train: 5, n_test: 0, slide, formats }, &|_, _| {})
+        .unwrap();
 
     run_through(&input, &alone);
     let reference = tree(&alone);
@@ -134,7 +138,8 @@ fn killed_twenty_times_and_run_again_gives_the_folder_of_an_uninterrupted_run() 
         if n % 4 == 3 {
             run_through(&input, &killed);
             let after = tree(&killed);
-            let differing = after.keys().chain(reference.keys()).find(|name| after.get(*name) != reference.get(*name));
+            let differing =
+                after.keys().chain(reference.keys()).find(|name| after.get(*name) != reference.get(*name));
             assert_eq!(differing, None, "after kill {n}");
         }
     }

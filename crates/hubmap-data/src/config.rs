@@ -95,8 +95,8 @@ impl DataGenConfig {
             ),
             FoldSource::Polygons => ensure!(
                 self.valid_polygons_dir.is_dir(),
-                "data_gen.valid_polygons_dir: no folder {:?} with polygons of the slides",
-                self.valid_polygons_dir
+                "data_gen.valid_polygons_dir: no folder `{}` with polygons of the slides",
+                self.valid_polygons_dir.display()
             ),
         }
         Ok(())

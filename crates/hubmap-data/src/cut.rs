@@ -76,7 +76,9 @@ impl Cut {
     pub fn read(&self, slide: &Slide, config: &DataGenConfig) -> Result<Option<Sample>> {
         let mask = slide.mask.as_ref().with_context(|| format!("slide {} has no mask", slide.id))?;
         let image = match self.kind {
-            CutKind::Objects => slide.reader.read_scaled(self.window, config.scale, &ScaleOptions::default())?,
+            CutKind::Objects => {
+                slide.reader.read_scaled(self.window, config.scale, &ScaleOptions::default())?
+            }
             CutKind::Grid => {
                 let pixels = slide.reader.read(self.window)?;
                 let rule = &config.background;

@@ -32,7 +32,7 @@ use crate::cut::CutKind;
 use crate::slide::Competition;
 use folders::{OutputDir, create_dir, cuts_name, remove_unfinished};
 use plan::SlidePlan;
-use record::{Outcome, SlideRecord};
+use record::{Outcome, Outcomes, SlideRecord};
 use sides::{SlideTiles, Sorting, SplitFold};
 use splits::Splits;
 
@@ -165,10 +165,11 @@ impl DataGenReport {
 fn slide_report(plan: &SlidePlan<'_>, record: &SlideRecord, config: &DataGenConfig) -> SlideReport {
     let tiles = CutKind::ALL.map(|kind| {
         let outcomes = record.cuts.get(&cuts_name(kind, config)).map(|tiles| &tiles.outcomes);
-        let n_windows = outcomes.map_or(0, |outcomes| outcomes.len());
-        let n_skipped = outcomes.map_or(0, |outcomes| outcomes.values().filter(|o| **o == Outcome::Skipped).count());
+        let n_windows = outcomes.map_or(0, Outcomes::len);
+        let n_skipped =
+            outcomes.map_or(0, |outcomes| outcomes.values().filter(|o| **o == Outcome::Skipped).count());
         let planned = plan.tiles.iter().find(|tiles| tiles.kind == kind);
-        let n_known = |plan: &plan::TilesPlan| plan.known.as_ref().map_or(0, |known| known.len());
+        let n_known = |plan: &plan::TilesPlan| plan.known.as_ref().map_or(0, Outcomes::len);
         TileCounts {
             kind: kind.prefix(),
             n_kept: n_windows - n_skipped,

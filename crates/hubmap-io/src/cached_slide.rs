@@ -48,7 +48,8 @@ impl CachedSlide {
     pub fn new(inner: Box<dyn RasterReader>, max_bytes: usize) -> Self {
         let block = block_size(inner.size(), inner.chunk_size());
         let block_bytes = block.area() as usize * inner.bands();
-        let max_blocks = if inner.sample_kind() == SampleKind::U16 { 0 } else { max_bytes / block_bytes.max(1) };
+        let max_blocks =
+            if inner.sample_kind() == SampleKind::U16 { 0 } else { max_bytes / block_bytes.max(1) };
         Self { inner, block, max_blocks, blocks: Mutex::default() }
     }
 
@@ -143,7 +144,12 @@ impl RasterReader for CachedSlide {
         self.inner.microns_per_px()
     }
 
-    fn read_with(&self, window: Window, options: &ReadOptions<'_>, mut out: ArrayViewMut3<'_, u8>) -> Result<()> {
+    fn read_with(
+        &self,
+        window: Window,
+        options: &ReadOptions<'_>,
+        mut out: ArrayViewMut3<'_, u8>,
+    ) -> Result<()> {
         if options.level != 0 || options.bands.is_some() || !self.keeps_blocks() {
             return self.inner.read_with(window, options, out);
         }
@@ -239,7 +245,12 @@ mod tests {
             None
         }
 
-        fn read_with(&self, window: Window, options: &ReadOptions<'_>, out: ArrayViewMut3<'_, u8>) -> Result<()> {
+        fn read_with(
+            &self,
+            window: Window,
+            options: &ReadOptions<'_>,
+            out: ArrayViewMut3<'_, u8>,
+        ) -> Result<()> {
             self.1.fetch_add(window.size().area() as usize, Ordering::Relaxed);
             self.0.read_with(window, options, out)
         }
@@ -265,9 +276,12 @@ mod tests {
             let (slide, n_read) = counting(size, chunk);
             let truth = slide.0.clone();
             let cached = CachedSlide::new(slide, 8 << 20);
-            for window in
-                [Window::new(-100, -50, 900, 700), Window::new(700, 300, 900, 1200), size.window(), size.window()]
-            {
+            for window in [
+                Window::new(-100, -50, 900, 700),
+                Window::new(700, 300, 900, 1200),
+                size.window(),
+                size.window(),
+            ] {
                 assert_eq!(cached.read(window).unwrap(), truth.read(window).unwrap());
             }
             assert_eq!(n_read.load(Ordering::Relaxed) as u64, size.area(), "chunks of {chunk}");

@@ -12,6 +12,7 @@ mod geometry;
 mod mask;
 mod mask_tiff;
 mod memory_slide;
+mod overlay;
 mod polygon;
 mod raster;
 #[cfg(feature = "remote")]
@@ -33,6 +34,7 @@ pub use geometry::{Size, Window};
 pub use mask::Mask;
 pub use mask_tiff::{read_mask, write_mask_tiff};
 pub use memory_slide::MemorySlide;
+pub use overlay::{OverlayStyle, write_overlay};
 pub use polygon::{Bounds, Polygon, trace_polygons};
 #[cfg(feature = "remote")]
 pub use raster::open_remote;

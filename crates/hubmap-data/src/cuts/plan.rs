@@ -78,7 +78,10 @@ impl<'a> SlidePlan<'a> {
             Journal::start(&state.journal(id, &tiles.cuts_name), &tiles.stamp, &known)
         };
         // What an old record vouches for must be in a journal before that record is gone.
-        self.tiles.iter().filter(|tiles| tiles.known.is_some()).try_for_each(|tiles| start(tiles).map(drop))?;
+        self.tiles
+            .iter()
+            .filter(|tiles| tiles.known.is_some())
+            .try_for_each(|tiles| start(tiles).map(drop))?;
         record.write(&state, id)?;
         for tiles in self.tiles.iter().filter(|tiles| tiles.known.is_none()) {
             remove_file(&state.journal(id, &tiles.cuts_name))?;

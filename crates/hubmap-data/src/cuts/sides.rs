@@ -31,7 +31,10 @@ pub enum SplitBy {
 pub(super) enum Sorting {
     BySlides(Vec<Fold>),
     /// A share of each slide's tiles validates.
-    RandomTiles { valid_fraction: f64, seed: u64 },
+    RandomTiles {
+        valid_fraction: f64,
+        seed: u64,
+    },
     /// Tiles whose centre lies in a polygon of their slide validate.
     Polygons(BTreeMap<String, Vec<Polygon>>),
 }
@@ -145,7 +148,8 @@ fn by_tiles(
                 windows(outcomes, window_px).map(move |(tile_idx, window)| ((kind_idx, tile_idx), window))
             })
         };
-        let held_out = all().filter(|(tile, _)| chosen.contains(tile)).map(|(_, window)| window).collect::<Vec<_>>();
+        let held_out =
+            all().filter(|(tile, _)| chosen.contains(tile)).map(|(_, window)| window).collect::<Vec<_>>();
         for (kind_idx, &(kind, outcomes)) in slide.kinds.iter().enumerate() {
             let mut of_kind = [Vec::new(), Vec::new()];
             for (tile_idx, window) in windows(outcomes, window_px) {
@@ -205,7 +209,8 @@ fn read_polygons(dir: &Path, slides: &[String]) -> Result<BTreeMap<String, Vec<P
     for slide in slides {
         if let Some(path) = polygon_file(dir, slide) {
             let features = read_annotations(&path)?;
-            polygons.insert(slide.clone(), features.into_iter().flat_map(|feature| feature.polygons).collect());
+            polygons
+                .insert(slide.clone(), features.into_iter().flat_map(|feature| feature.polygons).collect());
         }
     }
     ensure!(

@@ -36,7 +36,8 @@ impl Stamp {
     /// Names of what differs.
     pub(super) fn changes<'a>(&'a self, before: &'a Self) -> Vec<&'a str> {
         let differs = |name: &&String| self.0.get(*name) != before.0.get(*name);
-        let mut names = self.0.keys().chain(before.0.keys()).filter(differs).map(String::as_str).collect::<Vec<_>>();
+        let mut names =
+            self.0.keys().chain(before.0.keys()).filter(differs).map(String::as_str).collect::<Vec<_>>();
         names.sort_unstable();
         names.dedup();
         names
@@ -75,7 +76,8 @@ impl Inputs {
     pub(super) fn tiles_stamp(&self, kind: CutKind, config: &DataGenConfig) -> Result<Stamp> {
         let mut stamp = self.mask_stamp();
         if kind != CutKind::Grid {
-            stamp = stamp.with("annotations", self.objects.as_str()).with("structures", self.anatomy.as_str());
+            stamp =
+                stamp.with("annotations", self.objects.as_str()).with("structures", self.anatomy.as_str());
         }
         let serde_json::Value::Object(settings) = serde_json::to_value(config)? else {
             anyhow::bail!("data_gen is no table")

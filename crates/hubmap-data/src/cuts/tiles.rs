@@ -88,9 +88,10 @@ impl<'a> OpenSlide<'a> {
 
     /// Writes down that all steps are done.
     pub(super) fn finish(self, output: &OutputDir) -> Result<SlideRecord> {
-        let outcomes = self.kinds.into_iter().map(|(_, outcomes)| {
-            outcomes.into_inner().unwrap_or_else(PoisonError::into_inner)
-        });
+        let outcomes = self
+            .kinds
+            .into_iter()
+            .map(|(_, outcomes)| outcomes.into_inner().unwrap_or_else(PoisonError::into_inner));
         self.plan.finish(self.record, outcomes.collect(), output)
     }
 

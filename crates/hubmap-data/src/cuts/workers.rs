@@ -35,7 +35,14 @@ pub(super) fn run(
     let n_threads = rayon::current_num_threads();
     let pools = (0..n_threads).map(|_| rayon::ThreadPoolBuilder::new().num_threads(1).build());
     let pools = pools.collect::<Result<Vec<_>, _>>().context("cannot start threads")?;
-    let crew = Crew { output, config, progress, n_slides: plans.len(), queue: Mutex::default(), changed: Condvar::new() };
+    let crew = Crew {
+        output,
+        config,
+        progress,
+        n_slides: plans.len(),
+        queue: Mutex::default(),
+        changed: Condvar::new(),
+    };
     crew.lock().waiting = plans.iter().copied().enumerate().collect();
     progress.begin("cutting", 0);
     std::thread::scope(|scope| {

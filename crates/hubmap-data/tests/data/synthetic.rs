@@ -20,9 +20,15 @@ fn a_competition_folder_becomes_the_batches_of_every_fold() {
     let data_gen: DataGenConfig = base["data_gen"].clone().try_into().unwrap();
     let report = generate(&input, output, &DataGenConfig { tile_px: 48, ..data_gen }, &()).unwrap();
     assert!(report.failures.is_empty(), "{report}");
-    assert_eq!(report.folds.iter().map(|fold| fold.name.as_str()).collect::<Vec<_>>(), ["0e", "2a", "18", "cc"]);
+    assert_eq!(
+        report.folds.iter().map(|fold| fold.name.as_str()).collect::<Vec<_>>(),
+        ["0e", "2a", "18", "cc"]
+    );
     for slide in &report.slides {
-        assert!(slide.n_objects > 0 && slide.n_kept(CutKind::Grid) > 0 && slide.n_positive_px > 0, "{report}");
+        assert!(
+            slide.n_objects > 0 && slide.n_kept(CutKind::Grid) > 0 && slide.n_positive_px > 0,
+            "{report}"
+        );
         for tile_idx in 0..slide.n_objects {
             let path = output.join(format!("CUTS/glomi_x33_48/masks/{}/{tile_idx:06}.png", slide.slide));
             assert_eq!(

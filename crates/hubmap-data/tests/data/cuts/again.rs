@@ -63,8 +63,17 @@ fn a_second_run_writes_nothing_and_a_change_redoes_only_what_it_touches() {
     for (before, after) in first.slides.iter().zip(&second.slides) {
         let n_windows = after.tiles.iter().map(|tiles| tiles.n_kept + tiles.n_skipped).sum::<usize>();
         assert_eq!(after.n_up_to_date(), n_windows);
-        assert_eq!((before.size, before.n_objects, before.n_positive_px), (after.size, after.n_objects, after.n_positive_px));
-        assert!(before.tiles.iter().zip(&after.tiles).all(|(a, b)| (a.n_kept, a.n_skipped) == (b.n_kept, b.n_skipped)));
+        assert_eq!(
+            (before.size, before.n_objects, before.n_positive_px),
+            (after.size, after.n_objects, after.n_positive_px)
+        );
+        assert!(
+            before
+                .tiles
+                .iter()
+                .zip(&after.tiles)
+                .all(|(a, b)| (a.n_kept, a.n_skipped) == (b.n_kept, b.n_skipped))
+        );
     }
 
     // Settings.
@@ -86,7 +95,9 @@ fn a_second_run_writes_nothing_and_a_change_redoes_only_what_it_touches() {
     fs::write(&objects, truths()[0].geojson().replacen("40.0", "41.0", 1)).unwrap();
     assert_eq!(run(&background).0, [".data-gen", "SPLITS", "glomi_x33_8 aa11"]);
     let slide = fs::File::options().write(true).open(input.join("train/bb22.tiff")).unwrap();
-    slide.set_modified(slide.metadata().unwrap().modified().unwrap() + std::time::Duration::from_nanos(1)).unwrap();
+    slide
+        .set_modified(slide.metadata().unwrap().modified().unwrap() + std::time::Duration::from_nanos(1))
+        .unwrap();
     let whole = [".data-gen", "SPLITS", "glomi_x33_8 bb22", "grid_x33_8 bb22", "mask bb22.tiff"];
     assert_eq!(run(&background).0, whole);
     let table = fs::read_to_string(input.join("train.csv")).unwrap();
@@ -111,7 +122,9 @@ fn slides_that_are_gone_leave_nothing_and_new_ones_join() {
     assert_eq!(report.removed, ["cc33"]);
     assert!(report.to_string().contains("no longer in the input: cc33"), "{report}");
     assert!(tree(&output).keys().all(|name| !name.contains("cc33")));
-    assert!(Manifest::read(&output.join("SPLITS")).unwrap().unwrap().folds.iter().all(|f| f.train.len() == 1));
+    assert!(
+        Manifest::read(&output.join("SPLITS")).unwrap().unwrap().folds.iter().all(|f| f.train.len() == 1)
+    );
 
     fs::rename(folder.path().join("cc33.tiff"), input.join("train/cc33.tiff")).unwrap();
     fs::write(input.join("train.csv"), table).unwrap();

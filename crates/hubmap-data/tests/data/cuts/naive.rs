@@ -40,7 +40,8 @@ impl Truth {
         let (height, width, _) = image.dim();
         let table = std::fs::read_to_string(folder.join("train.csv")).unwrap();
         let row = table.lines().find_map(|line| line.strip_prefix(id)).unwrap();
-        let numbers = row[1..].split_whitespace().map(|number| number.parse().unwrap()).collect::<Vec<usize>>();
+        let numbers =
+            row[1..].split_whitespace().map(|number| number.parse().unwrap()).collect::<Vec<usize>>();
         let mut mask = Array2::from_elem((height, width), false);
         for run in numbers.chunks(2) {
             for pixel in run[0] - 1..run[0] - 1 + run[1] {
@@ -193,4 +194,3 @@ pub(super) fn truths() -> Vec<Truth> {
         Truth::new("cc33", 50, 130, Vec::new()),
     ]
 }
-

@@ -1,9 +1,9 @@
 use std::path::Path;
 
+use hubmap_data::Competition;
 use hubmap_data::config::{DataGenConfig, FoldSource};
 use hubmap_data::cut::CutKind;
 use hubmap_data::cuts::generate;
-use hubmap_data::Competition;
 use hubmap_data::tile_file::{read_image, read_mask};
 use hubmap_io::Size;
 use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec};
@@ -72,11 +72,11 @@ fn tiles_of_synthetic_slides_equal_the_computation_in_every_format() {
 
 /// Adds an object of two parts with fractional vertices, whose windows leave the slide at opposite corners.
 fn add_parted_object(path: &Path) {
-    let part = |x: f64, y: f64| [[[x, y], [x + 7.3, y + 0.4], [x + 4.9, y + 6.7], [x + 3.1, y + 2.2], [x, y]]];
+    let part =
+        |x: f64, y: f64| [[[x, y], [x + 7.3, y + 0.4], [x + 4.9, y + 6.7], [x + 3.1, y + 2.2], [x, y]]];
     let parts = [part(-1.5, 0.25), part(246.7, 190.1)];
     let geometry = serde_json::json!({"type": "MultiPolygon", "coordinates": parts});
-    let mut features: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let mut features: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     features.as_array_mut().unwrap().push(serde_json::json!({
         "type": "Feature", "geometry": geometry, "properties": {}
     }));
@@ -128,4 +128,3 @@ fn check_big_mask(truth: &Truth, output: &Path) {
     let pixels = mask.read(truth.size().window()).unwrap();
     assert_eq!(pixels.slice(s![.., .., 0]).mapv(|value| value > 0), truth.mask);
 }
-

@@ -71,7 +71,9 @@ fn every_object_of_the_competition_is_in_the_middle_of_its_window() {
             continue;
         };
         let row = sizes.lines().find(|row| row.starts_with(id)).unwrap().split(',').collect::<Vec<_>>();
-        let size = Size::new(row[1].parse().unwrap(), row[2].parse().unwrap());
+        // The table says 19780 for this slide, but its objects reach column 46888: a digit is wrong.
+        let width = if id == "c68fe75ea" { 49780 } else { row[1].parse().unwrap() };
+        let size = Size::new(width, row[2].parse().unwrap());
         let features = read_annotations(&folder.join(file)).unwrap();
         let reader = Box::new(Blank(PathBuf::from(id), size));
         let slide = Slide { id: id.to_owned(), reader, mask: None, features };

@@ -73,7 +73,7 @@ fn check_whole(output: &Path) {
             Some("png") => drop(read_mask(&path).unwrap()),
             Some("tiff") => drop(hubmap_io::read_mask(&path).unwrap()),
             Some("json") => {
-                drop(serde_json::from_slice::<serde_json::Value>(&fs::read(&path).unwrap()).unwrap())
+                drop(serde_json::from_slice::<serde_json::Value>(&fs::read(&path).unwrap()).unwrap());
             }
             _ => unreachable!("{} is nothing that data generation writes", file.display()),
         }

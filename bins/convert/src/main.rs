@@ -1,6 +1,7 @@
 //! `hubmap-convert`: looks at files and turns them into other forms.
 
 mod inspect;
+mod overlay;
 mod page_report;
 mod rle;
 mod slide;
@@ -18,6 +19,7 @@ use hubmap_cli::CommonArgs;
     name = "hubmap-convert",
     version,
     after_help = "Examples:\n  hubmap-convert inspect slide.svs\n  hubmap-convert slide slide.svs slide.ome.tiff\n  \
+                  hubmap-convert overlay slide.tiff --mask mask.tiff seen.tiff\n  \
                   hubmap-convert rle train.csv --slides HUBMAP/train --out masks\n  \
                   hubmap-convert weights checkpoint.pth weights.safetensors"
 )]
@@ -33,6 +35,7 @@ struct Args {
 enum Command {
     Inspect(inspect::InspectArgs),
     Slide(slide::SlideArgs),
+    Overlay(overlay::OverlayArgs),
     Rle(rle::RleArgs),
     Weights(weights::WeightsArgs),
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     hubmap_cli::run(&args.common, |progress| match &args.command {
         Command::Inspect(inspect) => inspect.run(args.common.json),
         Command::Slide(slide) => slide.run(progress),
+        Command::Overlay(overlay) => overlay.run(progress),
         Command::Rle(rle) => rle.run(progress),
         Command::Weights(weights) => weights.run(&args.common, progress),
     })

@@ -43,6 +43,10 @@ impl cuts::Progress for Current<'_> {
         Self::begin(self, task, n_steps, "tiles");
     }
 
+    fn expect(&self, n_steps: u64) {
+        self.with(|bar| bar.set_total(n_steps));
+    }
+
     fn advance(&self) {
         self.with(|bar| bar.inc(1));
     }
@@ -52,7 +56,7 @@ impl cuts::Progress for Current<'_> {
     }
 }
 
-/// Data generation: one bar per slide.
+/// Data generation: one bar over the tiles of all slides.
 #[derive(Debug)]
 pub struct DataGenBars<'a>(Current<'a>);
 
@@ -66,6 +70,10 @@ impl<'a> DataGenBars<'a> {
 impl cuts::Progress for DataGenBars<'_> {
     fn begin(&self, task: &str, n_steps: u64) {
         cuts::Progress::begin(&self.0, task, n_steps);
+    }
+
+    fn expect(&self, n_steps: u64) {
+        self.0.expect(n_steps);
     }
 
     fn advance(&self) {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::augment::{Transform, Transforms};
@@ -40,6 +40,10 @@ pub struct DataGenConfig {
     pub n_drawn_folds: usize,
     /// The folds if they are listed.
     pub listed_folds: Vec<ListedFold>,
+    /// Share of each slide's tiles that validate if tiles are drawn.
+    pub valid_fraction: f64,
+    /// Folder of the polygons in which tiles validate, `<slide>.geojson`, if they decide.
+    pub valid_polygons_dir: PathBuf,
     /// Which tiles of the grid are background.
     pub background: BackgroundRule,
     /// Windows at random places without objects.
@@ -66,6 +70,10 @@ pub enum FoldSource {
     Listed,
     /// Drawn by slide: [`DataGenConfig::n_drawn_folds`] of them.
     Drawn,
+    /// One fold, `random`: of each slide, [`DataGenConfig::valid_fraction`] of the tiles validate.
+    RandomTiles,
+    /// One fold, `polygons`: tiles whose centre lies in a polygon of [`DataGenConfig::valid_polygons_dir`] validate.
+    Polygons,
 }
 
 /// A fold by its validation slides; all other slides train.
@@ -120,6 +128,16 @@ impl DataGenConfig {
             FoldSource::Drawn => {
                 ensure!(self.n_drawn_folds >= 2, "data_gen.n_drawn_folds is {}, below 2", self.n_drawn_folds);
             }
+            FoldSource::RandomTiles => ensure!(
+                self.valid_fraction > 0.0 && self.valid_fraction < 1.0,
+                "data_gen.valid_fraction = {} is not between 0 and 1",
+                self.valid_fraction
+            ),
+            FoldSource::Polygons => ensure!(
+                self.valid_polygons_dir.is_dir(),
+                "data_gen.valid_polygons_dir: no folder `{}` with polygons of the slides",
+                self.valid_polygons_dir.display()
+            ),
         }
         Ok(())
     }
@@ -139,7 +157,8 @@ impl DataGenConfig {
     ///
     /// # Errors
     ///
-    /// A listed slide does not exist, a fold has an empty side, or two folds have one name.
+    /// A listed slide does not exist, a fold has an empty side, two folds have one name, or tiles are sorted instead of
+    /// slides.
     pub fn folds_over(&self, slides: &[String]) -> Result<Vec<Fold>> {
         let folds = match self.folds {
             FoldSource::Drawn => Fold::drawn(slides, self.n_drawn_folds, self.seed),
@@ -148,6 +167,7 @@ impl DataGenConfig {
                 .iter()
                 .map(|fold| Fold::holding_out(&fold.name, fold.valid.clone(), slides))
                 .collect(),
+            FoldSource::RandomTiles | FoldSource::Polygons => bail!("data_gen.folds sorts tiles, not slides"),
         }?;
         ensure_distinct(&folds)?;
         Ok(folds)

@@ -7,7 +7,7 @@ use hubmap_io::{
     Feature, Mask, Polygon, Region, ScaleOptions, Window, area_downscale, area_downscale_2d,
     nearest_downscale_2d,
 };
-use ndarray::Array3;
+use ndarray::{Array2, Array3, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{DataGenConfig, ObjectPlace};
@@ -160,14 +160,11 @@ impl Cut {
 
     /// The reduced image with its mask.
     fn sample(&self, slide: &Slide, config: &DataGenConfig, image: Array3<u8>) -> Result<Sample> {
-        let mut full = mask_of(slide)?.read(self.window);
-        full.mapv_inplace(|bit| bit * u8::MAX);
-        let mask = match self.kind {
-            CutKind::Grid => nearest_downscale_2d(full.view(), config.scale),
-            CutKind::Objects | CutKind::Background | CutKind::Polygon => {
-                area_downscale_2d(full.view(), config.scale)
-            }
+        let reduce = match self.kind {
+            CutKind::Grid => nearest_downscale_2d,
+            CutKind::Objects | CutKind::Background | CutKind::Polygon => area_downscale_2d,
         };
+        let mask = reduced(mask_of(slide)?, self.window, config.scale, reduce);
         Sample::new(self.name(&slide.id), image, mask)
     }
 
@@ -179,6 +176,27 @@ impl Cut {
 
 fn mask_of(slide: &Slide) -> Result<&Mask> {
     slide.mask.as_ref().with_context(|| format!("slide {} has no mask", slide.id))
+}
+
+/// Rows of a mask, after the reduction, that are made at once: few enough for a core's own cache.
+const MASK_ROWS: u32 = 16;
+
+/// A window of a mask as levels 0 and 255, reduced by `scale`, which divides its sides.
+fn reduced(
+    mask: &Mask,
+    window: Window,
+    scale: u32,
+    reduce: fn(ArrayView2<'_, u8>, u32) -> Array2<u8>,
+) -> Array2<u8> {
+    let (height, width) = (window.height / scale, window.width / scale);
+    let mut out = Array2::zeros((height as usize, width as usize));
+    for (idx, mut rows) in out.axis_chunks_iter_mut(Axis(0), MASK_ROWS as usize).enumerate() {
+        let y = window.y + i64::from(idx as u32 * MASK_ROWS * scale);
+        let mut full = mask.read(Window { y, height: rows.nrows() as u32 * scale, ..window });
+        full.mapv_inplace(|bit| bit * u8::MAX);
+        rows.assign(&reduce(full.view(), scale));
+    }
+    out
 }
 
 /// The polygons of the cortex, which must be there.

@@ -1,25 +1,46 @@
 //! Data generation: masks, tiles and splits of a competition folder (pipeline, section 2).
+//!
+//! A run first looks at what is there (`plan`), cuts what is missing or no longer matches (`workers`, `tiles`), and
+//! links the tiles into folds (`sides`, `splits`).
+//! It may be killed at any moment: files get their names when they are whole, a `journal` per slide and kind says which
+//! tiles those are, and a `record` per slide, written last, which of its outputs are finished and what they were made
+//! of.
+//! Nothing is flushed to the disk itself: after a power failure, files that lack a part are seen by their length and
+//! cut again; what keeps its length is seen by the checksums of PNG when it is loaded.
 
+mod folders;
+mod journal;
+mod plan;
+mod record;
+mod report;
+mod sides;
 mod splits;
-mod staging;
+mod stamp;
 mod tiles;
+mod workers;
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
-use hubmap_io::Size;
-use serde::Serialize;
+use anyhow::Result;
 
+pub use report::{DataGenReport, FoldReport, SlideFailure, SlideReport, TileCounts};
 pub use splits::{Manifest, ManifestFold};
 
 use crate::config::DataGenConfig;
-use crate::cut::{Cut, CutKind};
-use crate::slide::{Competition, TrainSlide};
+use crate::slide::Competition;
+use folders::{OutputDir, create_dir, cuts_name, remove_unfinished};
+use plan::SlidePlan;
+use record::{Outcome, Outcomes, SlideRecord};
+use sides::{SlideTiles, Sorting, SplitFold};
+use splits::Splits;
 
 /// Told how far data generation is; called from several threads.
 pub trait Progress: Sync {
     /// A task of `n_steps` begins; the one before, if any, is over.
     fn begin(&self, task: &str, n_steps: u64);
+
+    /// The task will have `n_steps` in all, by what is known now.
+    fn expect(&self, n_steps: u64);
 
     /// Another step of the task is done.
     fn advance(&self);
@@ -34,85 +55,23 @@ pub trait Progress: Sync {
 impl Progress for () {
     fn begin(&self, _task: &str, _n_steps: u64) {}
 
+    fn expect(&self, _n_steps: u64) {}
+
     fn advance(&self) {}
-}
-
-/// What was made of a slide.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SlideReport {
-    /// Id of the slide.
-    pub slide: String,
-    /// Full-resolution size.
-    pub size: Size,
-    /// Object tiles written.
-    pub n_objects: usize,
-    /// Grid tiles written, kept background included.
-    pub n_grid_kept: usize,
-    /// Grid tiles left out as background.
-    pub n_background_skipped: usize,
-    /// Set pixels of the mask.
-    pub n_positive_px: u64,
-}
-
-/// A slide that could not be cut.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SlideFailure {
-    /// Id of the slide.
-    pub slide: String,
-    /// What is wrong, with the file.
-    pub error: String,
-}
-
-/// What data generation did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DataGenReport {
-    /// Slides that were cut, sorted by id.
-    pub slides: Vec<SlideReport>,
-    /// Slides that could not be cut.
-    ///
-    /// If there are any, no splits were written, as they would lack these slides.
-    pub failures: Vec<SlideFailure>,
-    /// Names of the folds in the splits.
-    pub folds: Vec<String>,
-}
-
-/// A table of the slides, then what failed.
-impl std::fmt::Display for DataGenReport {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let width = self.slides.iter().map(|slide| slide.slide.len()).max().unwrap_or(0).max("slide".len());
-        let header = ["objects", "grid tiles", "background", "positive px"];
-        let row = |f: &mut std::fmt::Formatter<'_>, slide: &str, size: &str, cells: [String; 4]| {
-            write!(f, "{slide:width$}  {size:>13}")?;
-            cells.iter().zip(header).try_for_each(|(cell, title)| write!(f, "  {cell:>n$}", n = title.len()))
-        };
-        row(f, "slide", "size", header.map(str::to_owned))?;
-        for slide in &self.slides {
-            let counts = [slide.n_objects, slide.n_grid_kept, slide.n_background_skipped];
-            let [objects, grid, background] = counts.map(|count| count.to_string());
-            f.write_str("\n")?;
-            let cells = [objects, grid, background, slide.n_positive_px.to_string()];
-            row(f, &slide.slide, &slide.size.to_string(), cells)?;
-        }
-        for SlideFailure { slide, error } in &self.failures {
-            write!(f, "\nfailed: {slide}: {error}")?;
-        }
-        if self.failures.is_empty() {
-            write!(f, "\nfolds: {}", self.folds.join(", "))
-        } else {
-            write!(f, "\nno splits written: mend or remove the slides that failed, and run again")
-        }
-    }
 }
 
 /// Cuts all training slides of the competition folder `input` and splits the tiles into folds.
 ///
-/// Writes `bigmasks/`, `CUTS/` and `SPLITS/` into `output`, which is created; what is there under the same
-/// names is replaced slide by slide, each only once its successor is complete.
-/// Tiles of a slide are cut on the current rayon pool; every thread holds one window at a time.
+/// Writes `bigmasks/`, `CUTS/` and `SPLITS/` into `output`, which is created, and what it has to know later into
+/// `.data-gen/`.
+/// What is there and matches inputs and settings stays as it is; a run that was stopped or killed goes on with the
+/// next tile; outputs of slides that are gone are removed.
+/// As many tiles are cut at once as the current rayon pool has threads; two slides at most are open.
 ///
 /// # Errors
 ///
-/// The configuration or the folder is invalid, `output` cannot be written, or the work was cancelled.
+/// The configuration or the folder is invalid, `output` cannot be written or another run writes to it, or the work was
+/// cancelled.
 /// A slide that cannot be read is no error but a failure in the report.
 pub fn generate(
     input: &Path,
@@ -122,47 +81,117 @@ pub fn generate(
 ) -> Result<DataGenReport> {
     config.validate()?;
     let competition = Competition::open(input)?;
+    let ids = competition.train_ids();
     // Before hours of cutting, so that a wrong fold costs nothing.
-    let folds = config.folds_over(&competition.train_ids())?;
-    splits::remove_manifest(output)?;
+    let sorting = Sorting::new(config, &ids)?;
+    let output = OutputDir::new(output);
+    let _lock = output.state().lock()?;
 
-    let mut report = DataGenReport { slides: Vec::new(), failures: Vec::new(), folds: Vec::new() };
+    let removed = remove_gone(&output, &ids)?;
+    output.state().remove_unfinished()?;
+    remove_unfinished(&output.big_masks())?;
+    remove_unfinished(&output.splits())?;
+
+    let mut report = DataGenReport { removed, ..DataGenReport::default() };
+    let mut plans = Vec::new();
     for entry in &competition.train {
-        match cut_slide(entry, output, config, progress) {
-            Ok(slide) => report.slides.push(slide),
-            Err(error) if progress.is_cancelled() => return Err(error),
-            Err(error) => {
-                tracing::error!("slide {}: {error:#}", entry.id);
-                report.failures.push(SlideFailure { slide: entry.id.clone(), error: format!("{error:#}") });
+        match SlidePlan::of(entry, &output, config) {
+            Ok(plan) => plans.push(plan),
+            Err(error) => report.fail(&entry.id, &error),
+        }
+    }
+    let unfinished = plans.iter().filter(|plan| plan.finished().is_none()).collect::<Vec<_>>();
+    let mut records = plans
+        .iter()
+        .filter_map(|plan| Some((plan, plan.finished()?.clone())))
+        .collect::<Vec<(&SlidePlan<'_>, SlideRecord)>>();
+    if !unfinished.is_empty() {
+        splits::revoke(&output)?;
+        create_dir(&output.big_masks())?;
+        let results = workers::run(&unfinished, &output, config, progress)?;
+        for (plan, result) in unfinished.into_iter().zip(results) {
+            match result {
+                Ok(record) => records.push((plan, record)),
+                Err(error) => report.fail(&plan.entry.id, &error),
             }
         }
     }
-    if report.failures.is_empty() {
-        splits::write(output, config, &folds, progress)?;
-        report.folds = folds.iter().map(|fold| fold.name().to_owned()).collect();
+    records.sort_by(|(a, _), (b, _)| a.entry.id.cmp(&b.entry.id));
+    report.failures.sort_by(|a, b| a.slide.cmp(&b.slide));
+    report.slides = records.iter().map(|(plan, record)| slide_report(plan, record, config)).collect();
+    if !report.failures.is_empty() {
+        splits::revoke(&output)?;
+        return Ok(report);
     }
+
+    let tiles = records.iter().map(|(plan, record)| SlideTiles {
+        slide: &plan.entry.id,
+        kinds: config
+            .kinds
+            .iter()
+            .filter_map(|&kind| Some((kind, &record.cuts.get(&cuts_name(kind, config))?.outcomes)))
+            .collect(),
+    });
+    let folds = sorting.folds(&tiles.collect::<Vec<_>>(), config.window_px())?;
+    let splits = Splits::new(&output, config, &folds);
+    report.are_splits_up_to_date = splits.are_there()?;
+    if !report.are_splits_up_to_date {
+        splits::revoke(&output)?;
+        create_dir(&output.splits())?;
+        splits.write(progress)?;
+    }
+    report.folds = folds.iter().map(fold_report).collect();
     Ok(report)
 }
 
-/// Writes the mask and the tiles of one slide.
-fn cut_slide(
-    entry: &TrainSlide,
-    output: &Path,
-    config: &DataGenConfig,
-    progress: &dyn Progress,
-) -> Result<SlideReport> {
-    let slide = entry.open()?;
-    let Some(mask) = &slide.mask else { bail!("slide {} has no mask", slide.id) };
-    let cuts = Cut::all_of(&slide, config)?;
-    progress.begin(&slide.id, cuts.len() as u64);
-    tiles::write_big_mask(output, &slide.id, mask)?;
-    let counts = tiles::write(output, &slide, &cuts, config, progress)?;
-    Ok(SlideReport {
-        size: slide.reader.size(),
-        n_objects: counts.of(CutKind::Objects),
-        n_grid_kept: counts.of(CutKind::Grid),
-        n_background_skipped: counts.background_skipped,
-        n_positive_px: mask.count_ones(),
-        slide: slide.id,
-    })
+/// Removes the outputs of slides that are not in the input; returns their ids.
+fn remove_gone(output: &OutputDir, ids: &[String]) -> Result<Vec<String>> {
+    let gone = output.state().slide_ids()?.into_iter().filter(|id| !ids.contains(id)).collect::<Vec<_>>();
+    if !gone.is_empty() {
+        splits::revoke(output)?;
+        gone.iter().try_for_each(|id| output.remove_slide(id))?;
+    }
+    Ok(gone)
+}
+
+impl DataGenReport {
+    fn fail(&mut self, slide: &str, error: &anyhow::Error) {
+        tracing::error!("slide {slide}: {error:#}");
+        self.failures.push(SlideFailure { slide: slide.to_owned(), error: format!("{error:#}") });
+    }
+}
+
+fn slide_report(plan: &SlidePlan<'_>, record: &SlideRecord, config: &DataGenConfig) -> SlideReport {
+    let tiles = config.kinds.iter().map(|&kind| {
+        let outcomes = record.cuts.get(&cuts_name(kind, config)).map(|tiles| &tiles.outcomes);
+        let n_windows = outcomes.map_or(0, Outcomes::len);
+        let n_skipped =
+            outcomes.map_or(0, |outcomes| outcomes.values().filter(|o| **o == Outcome::Skipped).count());
+        let planned = plan.tiles.iter().find(|tiles| tiles.kind == kind);
+        let n_known = |plan: &plan::TilesPlan| plan.known.as_ref().map_or(0, Outcomes::len);
+        TileCounts {
+            kind: kind.prefix(),
+            n_kept: n_windows - n_skipped,
+            n_skipped,
+            n_up_to_date: planned.map_or(n_windows, n_known),
+        }
+    });
+    SlideReport {
+        slide: plan.entry.id.clone(),
+        size: record.size,
+        n_objects: record.n_objects,
+        tiles: tiles.collect(),
+        n_positive_px: record.n_positive_px,
+    }
+}
+
+fn fold_report(fold: &SplitFold) -> FoldReport {
+    let count = |side: &[sides::SideTiles]| side.iter().map(|tiles| tiles.tile_idxs.len()).sum();
+    FoldReport {
+        name: fold.name.clone(),
+        by: fold.by,
+        n_train: count(&fold.train),
+        n_valid: count(&fold.valid),
+        n_left_out: fold.n_left_out,
+    }
 }

@@ -23,6 +23,8 @@ pub enum Purpose {
     PolygonWindow = 6,
     /// Which samples of a fractional weight are taken once more in an epoch.
     Repeat = 7,
+    /// Which tiles validate if tiles are drawn.
+    ValidTiles = 16,
 }
 
 /// The stream at `(a, b)` of `purpose`, for example `(epoch, sample)`.

@@ -2,7 +2,6 @@
 
 mod grid_memory;
 mod slides;
-mod splits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,9 +9,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 
 pub use slides::{OpenSlide, SlideSource};
-pub(crate) use splits::Splits;
 
 use crate::config::{DataConfig, DataGenConfig, SourceKind};
+use crate::cuts::Manifest;
 use crate::cuts::Progress;
 use crate::dataset::{CacheBudget, ensure_disjoint, ensure_no_shared_tile};
 use crate::fold::FoldBy;
@@ -114,7 +113,7 @@ impl DataSource {
         let (allowed, splits_dir) = (self.config.allow_shared_slides, &self.config.splits_dir);
         let by = match &self.slides {
             Some(_) => Some(FoldBy::Slides),
-            None => Splits::read(splits_dir)?.and_then(|splits| splits.fold_by(fold)),
+            None => Manifest::read(splits_dir)?.and_then(|splits| splits.fold(fold).map(|fold| fold.by)),
         };
         ensure!(
             by != Some(FoldBy::Tiles) || allowed,

@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use hubmap_files::PendingFile;
+use hubmap_files::{PendingFile, write_whole};
 use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3};
 
 /// Largest decoded tile; a header that promises more is taken for damage.
@@ -45,10 +45,7 @@ pub fn read_mask(path: &Path) -> Result<Array2<u8>> {
 ///
 /// The file cannot be written; an old one then stays as it was.
 pub fn write_image(path: &Path, image: &ArrayRef3<u8>) -> Result<()> {
-    let (height, width, channels) = image.dim();
-    ensure!(channels == 3, "{}: an image tile has 3 channels, not {channels}", path.display());
-    let standard = image.as_standard_layout();
-    encode(path, (height, width), png::ColorType::Rgb, standard.as_slice().unwrap_or_default())
+    write_png(path, image_png(image)).map(drop)
 }
 
 /// Writes a mask tile `[height, width]` through a temporary file in the same folder.
@@ -57,8 +54,31 @@ pub fn write_image(path: &Path, image: &ArrayRef3<u8>) -> Result<()> {
 ///
 /// As [`write_image`].
 pub fn write_mask(path: &Path, mask: &ArrayRef2<u8>) -> Result<()> {
+    write_png(path, mask_png(mask)).map(drop)
+}
+
+/// The PNG file of an RGB tile `[height, width, 3]`.
+pub(crate) fn image_png(image: &ArrayRef3<u8>) -> Result<Vec<u8>> {
+    let (height, width, channels) = image.dim();
+    ensure!(channels == 3, "an image tile has 3 channels, not {channels}");
+    let standard = image.as_standard_layout();
+    encode((height, width), png::ColorType::Rgb, standard.as_slice().unwrap_or_default())
+}
+
+/// The PNG file of a mask tile `[height, width]`.
+pub(crate) fn mask_png(mask: &ArrayRef2<u8>) -> Result<Vec<u8>> {
     let standard = mask.as_standard_layout();
-    encode(path, mask.dim(), png::ColorType::Grayscale, standard.as_slice().unwrap_or_default())
+    encode(mask.dim(), png::ColorType::Grayscale, standard.as_slice().unwrap_or_default())
+}
+
+/// Writes an encoded file through a temporary one in the same folder; returns its length.
+pub(crate) fn write_png(path: &Path, png: Result<Vec<u8>>) -> Result<u64> {
+    let attempt = || -> Result<u64> {
+        let png = png?;
+        write_whole(path, &png)?;
+        Ok(png.len() as u64)
+    };
+    attempt().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Writes a whole file through a temporary one in the same folder.
@@ -111,17 +131,16 @@ fn decode(path: &Path) -> Result<Decoded> {
     })
 }
 
-fn encode(path: &Path, (height, width): (usize, usize), color: png::ColorType, bytes: &[u8]) -> Result<()> {
-    write_atomically(path, |out| {
-        let mut encoder = png::Encoder::new(out, u32::try_from(width)?, u32::try_from(height)?);
-        encoder.set_color(color);
-        encoder.set_depth(png::BitDepth::Eight);
-        encoder.set_compression(png::Compression::Fast);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(bytes)?;
-        writer.finish()?;
-        Ok(())
-    })
+fn encode((height, width): (usize, usize), color: png::ColorType, bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut file = Vec::with_capacity(bytes.len() / 2);
+    let mut encoder = png::Encoder::new(&mut file, u32::try_from(width)?, u32::try_from(height)?);
+    encoder.set_color(color);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::Fast);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(bytes)?;
+    writer.finish()?;
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -9,6 +9,9 @@ use tempfile::{Builder, TempPath};
 /// Writers put out bytes of a few KiB at a time; network file systems want more at once.
 const BUFFER_BYTES: usize = 1 << 20;
 
+/// What names of files under way begin with.
+const UNFINISHED: &str = ".unfinished-";
+
 /// A file under way: buffered, seekable, and without its final name until [`PendingFile::commit`].
 ///
 /// Dropped without it, the file is deleted.
@@ -25,7 +28,7 @@ impl PendingFile {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let suffix = path.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
         let mut builder = Builder::new();
-        builder.prefix(".unfinished-").suffix(suffix.as_deref().unwrap_or_default());
+        builder.prefix(UNFINISHED).suffix(suffix.as_deref().unwrap_or_default());
         // The default is a private file, which the rename would keep; the umask still applies.
         #[cfg(unix)]
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o666);
@@ -81,6 +84,23 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.commit()
 }
 
+/// Removes the files under way from a folder, which a writer that was killed leaves behind.
+///
+/// Only for folders that nobody is writing to. A folder that does not exist has none.
+pub fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +123,20 @@ mod tests {
         write_whole(&path, b"new").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_writer_leaves_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        write_whole(&folder.path().join("a.csv"), b"whole").unwrap();
+        let mut file = PendingFile::create(&folder.path().join("b.csv")).unwrap();
+        file.write_all(b"half").unwrap();
+        std::mem::forget(file);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+        remove_unfinished(folder.path()).unwrap();
+        remove_unfinished(&folder.path().join("none")).unwrap();
+        let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names.collect::<Vec<_>>(), ["a.csv"]);
     }
 
     #[cfg(unix)]

@@ -2,6 +2,7 @@
 
 mod annotation;
 mod byte_source;
+mod cached_slide;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod error;
@@ -11,6 +12,7 @@ mod geometry;
 mod mask;
 mod mask_tiff;
 mod memory_slide;
+mod overlay;
 mod polygon;
 mod raster;
 #[cfg(feature = "remote")]
@@ -24,6 +26,7 @@ pub use annotation::{
     AnnotationReader, AnnotationWriter, Feature, ObjectKind, read_annotations, write_annotations,
 };
 pub use byte_source::ByteSource;
+pub use cached_slide::CachedSlide;
 pub use error::{Error, Result};
 #[cfg(feature = "gdal")]
 pub use gdal_slide::GdalSlide;
@@ -31,6 +34,7 @@ pub use geometry::{Size, Window};
 pub use mask::Mask;
 pub use mask_tiff::{read_mask, write_mask_tiff};
 pub use memory_slide::MemorySlide;
+pub use overlay::{OverlayStyle, write_overlay};
 pub use polygon::{Bounds, Polygon, Region, trace_polygons};
 #[cfg(feature = "remote")]
 pub use raster::open_remote;

@@ -36,6 +36,11 @@ pub trait RasterReader: Send + Sync {
         SampleKind::U8
     }
 
+    /// Columns and rows of full resolution that the file stores, and so decodes, together.
+    fn chunk_size(&self) -> Size {
+        Size::new(512, 512)
+    }
+
     /// The image at full resolution and its reduced copies, from the largest to the smallest; never empty.
     fn levels(&self) -> Vec<Level> {
         vec![Level::full(self.size())]
@@ -89,7 +94,7 @@ pub trait RasterReader: Send + Sync {
     /// Gives the bytes of [`area_downscale`] applied to [`RasterReader::read`], in bounded memory. A reduced level is
     /// used only if [`ScaleOptions::levels`] allows it.
     fn read_scaled(&self, window: Window, factor: u32, options: &ScaleOptions<'_>) -> Result<Array3<u8>> {
-        scaled(self, window, factor, options)
+        scaled(self, window, factor, options, MAX_HELD_PX)
     }
 }
 
@@ -246,11 +251,13 @@ pub(crate) fn black_array(path: &Path, size: Size, n_bands: usize) -> Result<Arr
 /// Full-resolution pixels that a reduced read holds at once, about.
 const MAX_HELD_PX: u64 = 16 << 20;
 
-fn scaled<R: RasterReader + ?Sized>(
+/// [`RasterReader::read_scaled`] of a reader that holds about `max_held_px` pixels of the full resolution at once.
+pub(crate) fn scaled<R: RasterReader + ?Sized>(
     reader: &R,
     window: Window,
     factor: u32,
     options: &ScaleOptions<'_>,
+    max_held_px: u64,
 ) -> Result<Array3<u8>> {
     let path = reader.path();
     if factor == 0 {
@@ -262,18 +269,21 @@ fn scaled<R: RasterReader + ?Sized>(
     let start = start_of(reader, window, factor, options.levels);
     let Start { level, window, factor } = start;
     let read = ReadOptions { level, fill: options.fill, bands: options.bands };
+    let max_held_px = if level == 0 { max_held_px } else { MAX_HELD_PX };
     // Rows come in bands of whole output rows, unless output rows are cut across input rows.
     let rows_at_once = match window.height % factor {
-        0 => (MAX_HELD_PX / (window.width as u64 * factor as u64)).max(1) as u32 * factor,
+        0 => (max_held_px / (window.width as u64 * factor as u64)).max(1) as u32 * factor,
         _ => window.height,
     };
     let n_bands = read.n_bands(reader.bands());
     let mut out = black_array(path, Size::new(window.width / factor, window.height / factor), n_bands)?;
+    let mut held = black_array(path, Size::new(window.width, rows_at_once.min(window.height)), n_bands)?;
     let mut done = 0;
     while done < window.height {
         let height = rows_at_once.min(window.height - done);
         let rows = Window { y: window.y.saturating_add(done as i64), height, ..window };
-        let pixels = reader.read_array(rows, &read)?;
+        let mut pixels = held.slice_mut(s![..height as usize, .., ..]);
+        reader.read_with(rows, &read, pixels.view_mut())?;
         let (first, last) = ((done / factor) as usize, ((done + height) / factor) as usize);
         out.slice_mut(s![first..last, .., ..]).assign(&area_downscale(pixels.view(), factor));
         done += height;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hubmap_io::contract::check_reader;
-use hubmap_io::{Compression, Layout, MemorySlide, Size, TiffSlide, TiffSpec, TiffWriter};
+use hubmap_io::{CachedSlide, Compression, Layout, MemorySlide, Size, TiffSlide, TiffSpec, TiffWriter};
 use ndarray::Array3;
 
 /// A picture whose every pixel differs from its neighbours, no multiple of any tile.
@@ -42,6 +42,16 @@ fn a_slide_in_memory_keeps_the_contract() {
     for bands in [1, 3, 5] {
         let slide = MemorySlide::new(Path::new("memory"), picture(bands), Some(0.5)).unwrap();
         check_reader(&slide, &picture(bands));
+    }
+}
+
+#[test]
+fn a_slide_behind_a_memory_keeps_the_contract_with_room_and_without() {
+    for max_bytes in [0, 1 << 20, 1 << 30] {
+        for bands in [1, 3] {
+            let slide = MemorySlide::new(Path::new("memory"), picture(bands), Some(0.5)).unwrap();
+            check_reader(&CachedSlide::new(Box::new(slide), max_bytes), &picture(bands));
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{Dataset, DatasetName, Tile, TilePixels};
-use crate::source::Splits;
+use crate::cuts::Manifest;
 
 impl Dataset {
     /// The tiles of a named dataset under the folder of splits.
@@ -15,7 +15,7 @@ impl Dataset {
     ///
     /// As [`Dataset::open_dir`], or the manifest of the splits states another scale.
     pub fn open(splits_dir: &Path, name: &DatasetName) -> Result<Self> {
-        if let Some(manifest) = Splits::read(splits_dir)? {
+        if let Some(manifest) = Manifest::read(splits_dir)? {
             ensure!(
                 manifest.scale == name.scale,
                 "dataset {name} is of scale {}, but {} holds tiles of scale {}",

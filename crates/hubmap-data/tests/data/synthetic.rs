@@ -1,4 +1,5 @@
 use hubmap_data::config::{DataConfig, DataGenConfig};
+use hubmap_data::cut::CutKind;
 use hubmap_data::cuts::generate;
 use hubmap_data::tile_file::read_mask;
 use hubmap_data::{DataSource, Loader, LoaderConfig, Shard};
@@ -20,9 +21,15 @@ fn a_competition_folder_becomes_the_batches_of_every_fold() {
     let data_gen = DataGenConfig { tile_px: 48, ..data_gen };
     let report = generate(&input, output, &data_gen, &()).unwrap();
     assert!(report.failures.is_empty(), "{report}");
-    assert_eq!(report.folds, ["0e", "2a", "18", "cc"]);
+    assert_eq!(
+        report.folds.iter().map(|fold| fold.name.as_str()).collect::<Vec<_>>(),
+        ["0e", "2a", "18", "cc"]
+    );
     for slide in &report.slides {
-        assert!(slide.n_objects > 0 && slide.n_grid_kept > 0 && slide.n_positive_px > 0, "{report}");
+        assert!(
+            slide.n_objects > 0 && slide.n_kept(CutKind::Grid) > 0 && slide.n_positive_px > 0,
+            "{report}"
+        );
         for tile_idx in 0..slide.n_objects {
             let path = output.join(format!("CUTS/glomi_x33_48/masks/{}/{tile_idx:06}.png", slide.slide));
             assert_eq!(
@@ -61,7 +68,7 @@ fn a_competition_folder_becomes_the_batches_of_every_fold() {
         let draws = fold.train.draws(0, 0);
         let n_hard = draws.iter().filter(|draw| fold.train.tile(draw.tile_idx).slide == "0486052bb").count();
         let hard = report.slides.iter().find(|report| report.slide == "0486052bb").unwrap();
-        let n_expected = if fold_idx == 0 { 0 } else { 3 * (hard.n_objects + hard.n_grid_kept) };
+        let n_expected = if fold_idx == 0 { 0 } else { 3 * (hard.n_objects + hard.n_kept(CutKind::Grid)) };
         assert_eq!(n_hard, n_expected);
 
         let config = LoaderConfig {

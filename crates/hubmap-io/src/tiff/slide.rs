@@ -154,6 +154,10 @@ impl RasterReader for TiffSlide {
         self.image().sample_kind
     }
 
+    fn chunk_size(&self) -> Size {
+        self.info.chunk
+    }
+
     fn levels(&self) -> Vec<Level> {
         self.levels.iter().map(|(level, _)| *level).collect()
     }

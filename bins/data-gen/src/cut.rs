@@ -1,0 +1,46 @@
+//! `hubmap-data-gen cut`: masks, tiles and splits; what the executable does without a subcommand.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use hubmap_cli::{CommonArgs, Config, DataGenBars, Outcome, Progress, UsageError};
+use hubmap_data::config::DataGenConfig;
+use hubmap_data::cuts;
+
+/// What `--help` says at its end.
+pub(crate) const HELP: &str = "\
+HUBMAP_DIR holds train/<id>.tiff, train/<id>.json and train.csv, as the competition ships them.
+DIR gets:
+  bigmasks/<id>.tiff                              masks, 1 bit
+  CUTS/{glomi,grid}_x33_1024/{imgs,masks}/<id>/   tiles around objects, and of a grid
+  SPLITS/{glomi,grid}_split/<fold>/{train,val}/   the same files, sorted into folds
+Run again after a change or an interruption: only what is missing or no longer fits is made anew.
+
+Examples:
+  hubmap-data-gen --input HUBMAP --output input
+  hubmap-data-gen --input HUBMAP --output input --set data_gen.folds=drawn --set data_gen.n_drawn_folds=5";
+
+/// Cut slides into tiles and split the tiles into folds; the same without `cut`.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct CutArgs {
+    /// Folder with train/ and train.csv
+    #[arg(long, value_name = "HUBMAP_DIR")]
+    input: PathBuf,
+
+    /// Folder for bigmasks/, CUTS/ and SPLITS/
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+}
+
+impl CutArgs {
+    /// Brings the output up to date.
+    pub(crate) fn run(&self, common: &CommonArgs, progress: &Progress) -> Result<Outcome> {
+        let config = Config::load(common)?.section::<DataGenConfig>("data_gen")?;
+        config.validate().map_err(UsageError::mark)?;
+        let report = cuts::generate(&self.input, &self.output, &config, &DataGenBars::new(progress))?;
+        progress.line(&report.to_string());
+        Ok(Outcome { n_failed: report.failures.len(), summary: serde_json::to_value(&report)? })
+    }
+}

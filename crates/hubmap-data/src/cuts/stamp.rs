@@ -1,0 +1,127 @@
+//! What outputs depend on, written down so that a later run sees what has changed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::config::DataGenConfig;
+use crate::cut::CutKind;
+use crate::slide::TrainSlide;
+
+/// Raised when tiles or masks of the same settings and inputs come out with other bytes.
+const OUTPUT_VERSION: u32 = 1;
+
+/// Whether tiles of a kind depend on a setting; on those that are not named here, all do.
+fn depends_on(kind: CutKind, setting: &str) -> bool {
+    match setting {
+        // They say which tiles are made and where they go.
+        "kinds" | "folds" | "n_drawn_folds" | "listed_folds" | "valid_fraction" | "valid_polygons_dir" => {
+            false
+        }
+        "seed" => kind != CutKind::Objects,
+        "objects_in" => kind == CutKind::Objects,
+        "cortex_labels" => matches!(kind, CutKind::Objects | CutKind::Background),
+        "background" => kind == CutKind::Grid,
+        "background_cuts" => kind == CutKind::Background,
+        "polygon_cuts" => kind == CutKind::Polygon,
+        _ => true,
+    }
+}
+
+/// Everything that an output depends on, by name: two outputs of equal stamps are equal.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stamp(BTreeMap<String, String>);
+
+impl Stamp {
+    /// Adds a dependency.
+    pub(super) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.0.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Names of what differs.
+    pub(super) fn changes<'a>(&'a self, before: &'a Self) -> Vec<&'a str> {
+        let differs = |name: &&String| self.0.get(*name) != before.0.get(*name);
+        let mut names =
+            self.0.keys().chain(before.0.keys()).filter(differs).map(String::as_str).collect::<Vec<_>>();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+/// The state of a slide's inputs.
+#[derive(Debug, Clone)]
+pub(super) struct Inputs {
+    pixels: String,
+    encoding: String,
+    objects: String,
+    anatomy: String,
+}
+
+impl Inputs {
+    /// Looks at the files of a slide: small ones by content, the pixels by length and time of change.
+    pub(super) fn of(slide: &TrainSlide) -> Result<Self> {
+        Ok(Self {
+            pixels: length_and_time(&slide.tiff)?,
+            encoding: digest(slide.encoding.as_bytes()),
+            objects: digest_of(&slide.objects)?,
+            anatomy: slide.anatomy.as_deref().map_or(Ok("none".to_owned()), digest_of)?,
+        })
+    }
+
+    /// The dependencies of the slide's mask.
+    pub(super) fn mask_stamp(&self) -> Stamp {
+        Stamp::default()
+            .with("version", OUTPUT_VERSION.to_string())
+            .with("pixels", self.pixels.as_str())
+            .with("encoding", self.encoding.as_str())
+    }
+
+    /// The dependencies of the slide's tiles of a kind.
+    pub(super) fn tiles_stamp(&self, kind: CutKind, config: &DataGenConfig) -> Result<Stamp> {
+        let mut stamp = self.mask_stamp();
+        if kind != CutKind::Grid {
+            stamp =
+                stamp.with("annotations", self.objects.as_str()).with("structures", self.anatomy.as_str());
+        }
+        let serde_json::Value::Object(settings) = serde_json::to_value(config)? else {
+            anyhow::bail!("data_gen is no table")
+        };
+        for (name, value) in settings.iter().filter(|(name, _)| depends_on(kind, name)) {
+            stamp = stamp.with(&format!("data_gen.{name}"), value.to_string());
+        }
+        Ok(stamp)
+    }
+}
+
+/// `1234 bytes of 1764154000.123456789`.
+fn length_and_time(path: &Path) -> Result<String> {
+    let attempt = || -> Result<String> {
+        let meta = std::fs::metadata(path)?;
+        // Before 1970 is no time that a file system gives; any constant will do.
+        let time = meta.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(format!("{} bytes of {}.{:09}", meta.len(), time.as_secs(), time.subsec_nanos()))
+    };
+    attempt().with_context(|| format!("cannot look at {}", path.display()))
+}
+
+/// SHA-256 of a small file's content.
+fn digest_of(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(digest(&bytes))
+}
+
+/// SHA-256 of a value as JSON.
+pub(super) fn digest_json<T: Serialize>(value: &T) -> Result<String> {
+    Ok(digest(&serde_json::to_vec(value)?))
+}
+
+/// SHA-256 in hexadecimal digits.
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}

@@ -13,11 +13,11 @@ use hubmap_data::{Dataset, DatasetName, preview};
     after_help = "Example:\n  hubmap-data-gen preview --splits input/SPLITS --dataset train_0e_33 --output sheet.png"
 )]
 pub(crate) struct PreviewArgs {
-    /// Folder of the splits [default: data.splits_dir of the settings]
+    /// Folder of the splits [default: `data.splits_dir` of the settings]
     #[arg(long, value_name = "DIR", conflicts_with = "tiles")]
     splits: Option<PathBuf>,
 
-    /// Samples to show: kind, fold and scale, such as train_0e_33
+    /// Samples to show: kind, fold and scale, such as `train_0e_33`
     #[arg(long, value_name = "NAME", required_unless_present = "tiles")]
     dataset: Option<DatasetName>,
 
@@ -25,7 +25,7 @@ pub(crate) struct PreviewArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "dataset")]
     tiles: Option<PathBuf>,
 
-    /// Name of the transform in [data.transforms] [default: data.train_transform of the settings]
+    /// Name of the transform in [data.transforms] [default: `data.train_transform` of the settings]
     #[arg(long, value_name = "NAME")]
     transform: Option<String>,
 

@@ -40,7 +40,7 @@ pub trait Progress: Sync {
     fn begin(&self, task: &str, n_steps: u64);
 
     /// The task will have `n_steps` in all, by what is known now.
-    fn expect(&self, n_steps: u64);
+    fn expect(&self, _n_steps: u64) {}
 
     /// Another step of the task is done.
     fn advance(&self);
@@ -54,8 +54,6 @@ pub trait Progress: Sync {
 /// Tells nobody.
 impl Progress for () {
     fn begin(&self, _task: &str, _n_steps: u64) {}
-
-    fn expect(&self, _n_steps: u64) {}
 
     fn advance(&self) {}
 }

@@ -32,7 +32,7 @@ impl Folders {
         data_gen.background.keep_probability = 0.3;
         let report = generate(&folder.path().join("in"), &folder.path().join("out"), &data_gen, &()).unwrap();
         assert!(report.failures.is_empty(), "{report}");
-        assert!(report.slides.iter().any(|slide| slide.n_background_skipped > 0), "{report}");
+        assert!(report.slides.iter().any(|slide| slide.n_skipped() > 0), "{report}");
         Self { folder, data_gen }
     }
 

@@ -114,6 +114,12 @@ fn results(out: &Path) -> Vec<Fold> {
     ["fold_0", "fold_1"].into_iter().map(fold).collect()
 }
 
+/// Nothing half-written is left in the run folder.
+fn assert_finished(out: &Path) {
+    let files = files_under(&run_in(out).unwrap());
+    assert!(files.iter().all(|file| !file.contains(".unfinished-")), "{files:?}");
+}
+
 fn in_a_file(model: &SegModel) -> Vec<u8> {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("w.safetensors");
@@ -157,6 +163,7 @@ fn killed_and_interrupted_runs_end_as_if_nothing_had_happened() {
             n_kills += 1;
         }
         assert_same(&results(&out), &expected, &format!("run {n_runs}"));
+        assert_finished(&out);
         n_runs += 1;
     }
     println!("{n_kills} kills in {n_runs} runs of {:.1} s", time.as_secs_f64());
@@ -172,6 +179,5 @@ fn killed_and_interrupted_runs_end_as_if_nothing_had_happened() {
     assert_eq!(child.wait().unwrap().code(), Some(75));
     assert!(tiles.train(&out).wait().unwrap().success());
     assert_same(&results(&out), &expected, "the interrupted run");
-    let files = files_under(&out);
-    assert!(files.iter().all(|file| !file.contains(".unfinished-")), "{files:?}");
+    assert_finished(&out);
 }

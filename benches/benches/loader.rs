@@ -1,10 +1,12 @@
 //! Tiles per second of the loader: from PNG files, straight from slides, and from memory, on one thread and on two.
 //!
-//! Tiles are not transformed, so what is measured is reading, decoding, reducing and normalising.
+//! `whole` tiles are not transformed, so what is measured is reading, decoding, reducing and normalising; `light_scale`
+//! is the training transform of the base config, which keeps 512 x 512 of 1024 x 1024 px.
 #![expect(clippy::expect_used, reason = "a bench that cannot make its slides has nothing to measure")]
 
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hubmap_data::augment::Transform;
@@ -15,6 +17,8 @@ use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec, write_competition};
 
 /// Four tiles of the grid and some objects each.
 const SLIDE: Size = Size::new(6144, 6144);
+/// What `light_scale` keeps of a tile.
+const CROP_PX: u32 = 512;
 
 fn base<T: serde::de::DeserializeOwned>(table: &str) -> T {
     let base: toml::Table = include_str!("../../configs/base.toml").parse().expect("TOML");
@@ -51,7 +55,10 @@ fn dataset(folder: &Path, data_gen: &DataGenConfig, source: SourceKind, preload_
 
 fn load(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("loader");
-    group.sample_size(10);
+    group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(1));
+    let data = base::<DataConfig>("data");
+    let light_scale =
+        data.transforms.resolve("light_scale", CROP_PX).expect("a transform of the base config");
     for (codec, compression) in
         [("deflate", Compression::Deflate), ("jpeg", Compression::Jpeg { quality: 85 })]
     {
@@ -63,23 +70,28 @@ fn load(criterion: &mut Criterion) {
             ("memory", SourceKind::Cuts, true),
         ] {
             let dataset = dataset(folder.path(), &data_gen, source, preload);
-            for threads in [1, 2] {
-                let config = LoaderConfig {
-                    batch_size: 4,
-                    shard: Shard::WHOLE,
-                    shuffle: true,
-                    drop_last: false,
-                    seed: 1,
-                    prefetch: 1,
-                    threads: NonZeroUsize::new(threads),
-                    transform: Transform { steps: Vec::new() },
-                    normalization: base::<DataConfig>("data").normalization,
-                };
-                let loader = Loader::new(dataset.clone(), config).expect("a loader");
-                group.throughput(Throughput::Elements(dataset.len() as u64));
-                group.bench_function(BenchmarkId::new(format!("{name}/{codec}"), threads), |bencher| {
-                    bencher.iter(|| loader.epoch(0).for_each(|batch| drop(batch.expect("a batch"))));
-                });
+            for (transform_name, transform) in
+                [("whole", &Transform::default()), ("light_scale", &light_scale)]
+            {
+                for threads in [1, 2] {
+                    let config = LoaderConfig {
+                        batch_size: 4,
+                        shard: Shard::WHOLE,
+                        shuffle: true,
+                        drop_last: false,
+                        seed: 1,
+                        prefetch: 1,
+                        threads: NonZeroUsize::new(threads),
+                        transform: transform.clone(),
+                        normalization: data.normalization,
+                    };
+                    let loader = Loader::new(dataset.clone(), config).expect("a loader");
+                    group.throughput(Throughput::Elements(dataset.len() as u64));
+                    let id = BenchmarkId::new(format!("{transform_name}/{name}/{codec}"), threads);
+                    group.bench_function(id, |bencher| {
+                        bencher.iter(|| loader.epoch(0).for_each(|batch| drop(batch.expect("a batch"))));
+                    });
+                }
             }
         }
     }

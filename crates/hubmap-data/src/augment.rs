@@ -37,6 +37,7 @@ pub use holes::Hole;
 pub use levels::GammaPair;
 pub use lightning::Bolt;
 pub use named::Transforms;
+pub(crate) use operation::leading_crop;
 pub use operation::{Operation, perform, perform_on};
 pub use step::{Choice, Step};
 
@@ -87,8 +88,7 @@ impl Transform {
     ///
     /// As [`Transform::draw`]; the message names the sample.
     pub fn apply(&self, sample: Sample, rng: &mut StreamRng) -> Result<Sample> {
-        let operations =
-            self.draw(sample.size(), rng).with_context(|| format!("cannot transform {}", sample.name))?;
+        let operations = self.draw_for(&sample.name, sample.size(), rng)?;
         perform(sample, &operations)
     }
 
@@ -98,9 +98,13 @@ impl Transform {
     ///
     /// As [`Transform::apply`].
     pub fn apply_to(&self, sample: &SampleView<'_>, rng: &mut StreamRng) -> Result<Sample> {
-        let operations =
-            self.draw(sample.size(), rng).with_context(|| format!("cannot transform {}", sample.name))?;
+        let operations = self.draw_for(sample.name, sample.size(), rng)?;
         perform_on(sample, &operations)
+    }
+
+    /// [`Transform::draw`] with errors that name the sample.
+    pub(crate) fn draw_for(&self, name: &str, size: Size, rng: &mut StreamRng) -> Result<Vec<Operation>> {
+        self.draw(size, rng).with_context(|| format!("cannot transform {name}"))
     }
 }
 

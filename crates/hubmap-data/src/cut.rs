@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use hubmap_io::{
-    Feature, Mask, Polygon, Region, ScaleOptions, Window, area_downscale, area_downscale_2d,
+    Feature, Mask, Polygon, Region, ScaleOptions, Size, Window, area_downscale, area_downscale_2d,
     nearest_downscale_2d,
 };
 use ndarray::{Array2, Array3, ArrayView2, Axis};
@@ -129,7 +129,7 @@ impl Cut {
         if config.background.is_background(&pixels) {
             return Ok(None);
         }
-        self.sample(slide, config, area_downscale(pixels.view(), config.scale)).map(Some)
+        self.sample(self.window, slide, config, area_downscale(pixels.view(), config.scale)).map(Some)
     }
 
     /// Whether [`Cut::read`] gives a tile; reads the pixels only where they decide.
@@ -149,8 +149,35 @@ impl Cut {
     ///
     /// As [`Cut::read`].
     pub fn read_kept(&self, slide: &Slide, config: &DataGenConfig) -> Result<Sample> {
-        let image = slide.reader.read_scaled(self.window, config.scale, &ScaleOptions::default())?;
-        self.sample(slide, config, image)
+        self.read_part(self.tile_size(config).window(), slide, config)
+    }
+
+    /// A part of the tile that [`Cut::read_kept`] gives, in pixels of the tile; only this part of the slide is read.
+    ///
+    /// # Errors
+    ///
+    /// The part is empty or leaves the tile; else as [`Cut::read`].
+    pub fn read_part(&self, part: Window, slide: &Slide, config: &DataGenConfig) -> Result<Sample> {
+        let size = self.tile_size(config);
+        ensure!(
+            size.window().intersect(&part) == Some(part),
+            "{}: part {part} is empty or leaves the tile of {size}",
+            self.name(&slide.id)
+        );
+        // The part begins and ends on pixels of the tile, so every pixel is reduced from the same area as in the tile.
+        let on_slide = Window::new(
+            self.window.x + part.x * i64::from(config.scale),
+            self.window.y + part.y * i64::from(config.scale),
+            part.width * config.scale,
+            part.height * config.scale,
+        );
+        let image = slide.reader.read_scaled(on_slide, config.scale, &ScaleOptions::default())?;
+        self.sample(on_slide, slide, config, image)
+    }
+
+    /// Width and height of the tile.
+    pub fn tile_size(&self, config: &DataGenConfig) -> Size {
+        Size::new(self.window.width / config.scale, self.window.height / config.scale)
     }
 
     /// Whether the window becomes a tile whatever it shows.
@@ -158,13 +185,19 @@ impl Cut {
         self.kind != CutKind::Grid || config.background.keeps(config.seed, &slide.id, self.tile_idx)
     }
 
-    /// The reduced image with its mask.
-    fn sample(&self, slide: &Slide, config: &DataGenConfig, image: Array3<u8>) -> Result<Sample> {
+    /// The reduced image of a window with its mask.
+    fn sample(
+        &self,
+        window: Window,
+        slide: &Slide,
+        config: &DataGenConfig,
+        image: Array3<u8>,
+    ) -> Result<Sample> {
         let reduce = match self.kind {
             CutKind::Grid => nearest_downscale_2d,
             CutKind::Objects | CutKind::Background | CutKind::Polygon => area_downscale_2d,
         };
-        let mask = reduced(mask_of(slide)?, self.window, config.scale, reduce);
+        let mask = reduced(mask_of(slide)?, window, config.scale, reduce);
         Sample::new(self.name(&slide.id), image, mask)
     }
 

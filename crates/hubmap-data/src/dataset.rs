@@ -6,6 +6,7 @@ mod folder;
 mod name;
 mod sides;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,8 +21,10 @@ pub use sides::{ensure_disjoint, ensure_no_shared_tile};
 
 use self::cache::TileCache;
 use crate::Sample;
+use crate::augment::{Transform, leading_crop, perform};
 use crate::cut::Cut;
 use crate::cuts::Progress;
+use crate::seed::StreamRng;
 use crate::source::OpenSlide;
 use crate::tile_file::{read_image, read_mask};
 
@@ -65,12 +68,14 @@ impl Tile {
                 Sample::new(self.name.clone(), read_image(image)?, read_mask(mask)?)
                     .with_context(|| image.display().to_string())
             }
-            TilePixels::Window { slide, cut } => {
-                let sample =
-                    slide.read(cut).with_context(|| format!("{}: window {}", self.name, cut.window))?;
-                Ok(Sample { name: self.name.clone(), ..sample })
-            }
+            TilePixels::Window { slide, cut } => self.named(cut, slide.read(cut)),
         }
+    }
+
+    /// What was read of a window under the name of the tile.
+    fn named(&self, cut: &Cut, read: Result<Sample>) -> Result<Sample> {
+        let sample = read.with_context(|| format!("{}: window {}", self.name, cut.window))?;
+        Ok(Sample { name: self.name.clone(), ..sample })
     }
 }
 
@@ -162,7 +167,7 @@ impl Dataset {
                 })
                 .collect::<Result<Vec<_>>>()?;
             for (tile_idx, sample) in decoded {
-                if sample.is_some_and(|sample| !cache.offer(tile_idx, &sample)) {
+                if sample.is_some_and(|sample| matches!(cache.offer(tile_idx, sample), Cow::Owned(_))) {
                     return Ok(());
                 }
             }
@@ -214,14 +219,49 @@ impl Dataset {
     ///
     /// If `tile_idx` is not below [`Dataset::len`].
     pub fn read(&self, tile_idx: usize) -> Result<Sample> {
+        self.whole(tile_idx).map(Cow::into_owned)
+    }
+
+    /// What `transform` makes of [`Dataset::read`], with less work if it begins with a crop: of a tile that is kept in
+    /// memory no more than the crop is copied, and of a slide no more is read, unless the cache has room for the tile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dataset::read`] and [`Transform::apply`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Dataset::read`].
+    pub fn read_transformed(
+        &self,
+        tile_idx: usize,
+        transform: &Transform,
+        rng: &mut StreamRng,
+    ) -> Result<Sample> {
         let tile = &self.tiles[tile_idx];
-        let Some(cache) = &self.cache else { return tile.decode() };
-        if let Some((image, mask)) = cache.get(tile_idx) {
-            return Ok(Sample { name: tile.name.clone(), image: image.clone(), mask: mask.clone() });
+        if let TilePixels::Window { slide, cut } = &tile.pixels {
+            let size = slide.tile_size(cut);
+            let has_place = |cache: &Arc<TileCache>| cache.has_place(tile_idx, size);
+            if !self.cache.as_ref().is_some_and(has_place) {
+                let operations = transform.draw_for(&tile.name, size, rng)?;
+                let (part, rest) = leading_crop(size, &operations);
+                return perform(tile.named(cut, slide.read_part(cut, part))?, rest);
+            }
         }
-        let sample = tile.decode()?;
-        cache.offer(tile_idx, &sample);
-        Ok(sample)
+        match self.whole(tile_idx)? {
+            Cow::Borrowed(kept) => transform.apply_to(&kept.into(), rng),
+            Cow::Owned(sample) => transform.apply(sample, rng),
+        }
+    }
+
+    /// A whole tile, kept if there is room.
+    fn whole(&self, tile_idx: usize) -> Result<Cow<'_, Sample>> {
+        let tile = &self.tiles[tile_idx];
+        let Some(cache) = &self.cache else { return tile.decode().map(Cow::Owned) };
+        if let Some(kept) = cache.get(tile_idx) {
+            return Ok(Cow::Borrowed(kept));
+        }
+        Ok(cache.offer(tile_idx, tile.decode()?))
     }
 }
 

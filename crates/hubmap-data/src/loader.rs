@@ -156,11 +156,10 @@ impl Shared {
         // Nothing that a panic could leave half done is seen again: the sample is dropped, and a slot of the cache is
         // filled at once or not at all.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let sample = self.dataset.read(draw.tile_idx)?;
             // Repeats of a tile are numbered on after all tiles, so no two samples of an epoch share a stream.
             let stream_idx = draw.copy * self.dataset.len() + draw.tile_idx;
             let mut rng = stream(self.config.seed, Purpose::Augment, epoch_idx, stream_idx as u64);
-            self.config.transform.apply(sample, &mut rng)
+            self.dataset.read_transformed(draw.tile_idx, &self.config.transform, &mut rng)
         }));
         outcome.unwrap_or_else(|cause| {
             let name = &self.dataset.tile(draw.tile_idx).name;

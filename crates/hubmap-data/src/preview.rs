@@ -73,7 +73,7 @@ fn sample(dataset: &Dataset, transform: &Transform, n_samples: usize, seed: u64,
     let (epoch_idx, place) = (i / dataset.len(), i % dataset.len());
     let sample_idx = place * dataset.len() / n_samples.min(dataset.len());
     let mut rng = stream(seed, Purpose::Augment, epoch_idx as u64, sample_idx as u64);
-    transform.apply(dataset.read(sample_idx)?, &mut rng)
+    dataset.read_transformed(sample_idx, transform, &mut rng)
 }
 
 /// The image, reduced, with the mask's outline drawn over it.

@@ -124,6 +124,7 @@ pub fn fit_fold(plan: &FoldPlan<'_>, run: &RunDir, observer: &dyn Observer) -> R
         Some(state) => state,
         None => FoldState::start(start_model(plan, &device)?, plan.config),
     };
+    files.remove_unfinished()?;
     files.keep_only(state.progress.best.as_ref())?;
     let step = global_step(plan, &state.progress);
     let n_validated =
@@ -136,7 +137,7 @@ pub fn fit_fold(plan: &FoldPlan<'_>, run: &RunDir, observer: &dyn Observer) -> R
         n_valid_batches: n_valid_batches(plan.config.epochs),
         n_done: step as usize + n_valid_batches(state.progress.n_epochs),
     });
-    let mut log = EventWriter::create(&files.logs_dir(), step)?;
+    let mut log = EventWriter::create(&files.logs_dir(), step + 1)?;
     while state.progress.n_epochs < plan.config.epochs {
         state = train_epoch(state, plan, &files, &mut log, observer)?;
         end_epoch(&mut state, plan, &files, &mut log, observer)?;

@@ -151,6 +151,15 @@ impl FoldDir {
         Ok(path)
     }
 
+    /// Removes files that a killed process was writing.
+    pub fn remove_unfinished(&self) -> Result<()> {
+        for dir in [&self.path, &self.models_dir()] {
+            hubmap_files::remove_unfinished(dir)
+                .with_context(|| format!("cannot clean {}", dir.display()))?;
+        }
+        Ok(())
+    }
+
     /// Removes the checkpoints that are superseded, and those of an epoch that was lost.
     pub fn keep_only(&self, best: Option<&CheckpointName>) -> Result<()> {
         let (dir, best) = (self.models_dir(), best.map(ToString::to_string));

@@ -1,7 +1,7 @@
 //! What happens to one sample, with every number drawn.
 
 use anyhow::{Result, ensure};
-use hubmap_io::{Size, area_downscale, area_downscale_2d};
+use hubmap_io::{Size, Window, area_downscale, area_downscale_2d};
 
 use super::canvas::{Canvas, SampleView};
 use super::{Bolt, FakeGlomerulus, GammaPair, Hole, Similarity};
@@ -120,6 +120,23 @@ pub fn perform_on(sample: &SampleView<'_>, operations: &[Operation]) -> Result<S
     Ok(canvas.into_sample(sample.name.to_owned()))
 }
 
+/// The part of a sample of `size` that the crops at the beginning keep, and the operations after them; the whole sample
+/// if there are none.
+///
+/// A crop that leaves what is there stays among the operations, which then fail as they do on the whole sample.
+pub(crate) fn leading_crop(size: Size, operations: &[Operation]) -> (Window, &[Operation]) {
+    let (mut part, mut rest) = (size.window(), operations);
+    while let [Operation::Crop { x_px, y_px, width_px, height_px }, after @ ..] = rest {
+        let (x, y) = (part.x + i64::from(*x_px), part.y + i64::from(*y_px));
+        let inner = Window::new(x, y, *width_px, *height_px);
+        if part.intersect(&inner) != Some(inner) {
+            break;
+        }
+        (part, rest) = (inner, after);
+    }
+    (part, rest)
+}
+
 impl Operation {
     fn perform(&self, canvas: &mut Canvas<'_>, name: &str) -> Result<()> {
         match *self {
@@ -182,5 +199,45 @@ impl Operation {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, Array3, s};
+
+    use super::*;
+
+    const fn crop(x_px: u32, y_px: u32, width_px: u32, height_px: u32) -> Operation {
+        Operation::Crop { x_px, y_px, width_px, height_px }
+    }
+
+    #[test]
+    fn crops_at_the_beginning_are_one_part_and_the_rest_follows() {
+        let image = Array3::from_shape_fn((8, 10, 3), |(y, x, c)| (y * 31 + x * 3 + c) as u8);
+        let mask = Array2::from_shape_fn((8, 10), |(y, x)| (y * 10 + x) as u8);
+        let sample = Sample::new("s", image, mask).unwrap();
+        let (size, whole) = (sample.size(), sample.size().window());
+        let all = [
+            crop(2, 1, 6, 5),
+            crop(1, 2, 4, 3),
+            Operation::QuarterTurns(1),
+            crop(0, 0, 1, 2),
+            crop(0, 0, 1, 1),
+        ];
+        assert_eq!(leading_crop(size, &all), (Window::new(3, 3, 4, 3), &all[2..]));
+        assert_eq!(leading_crop(size, &all[2..]), (whole, &all[2..]));
+        assert_eq!(leading_crop(size, &[]), (whole, &[][..]));
+
+        let part = Sample {
+            image: sample.image.slice(s![3..6, 3..7, ..]).to_owned(),
+            mask: sample.mask.slice(s![3..6, 3..7]).to_owned(),
+            ..sample.clone()
+        };
+        assert_eq!(perform(part, &all[2..]).unwrap(), perform(sample, &all).unwrap());
+
+        // The second leaves the first, though not the sample.
+        let leaving = [crop(2, 1, 6, 5), crop(1, 2, 6, 3)];
+        assert_eq!(leading_crop(size, &leaving), (Window::new(2, 1, 6, 5), &leaving[1..]));
     }
 }

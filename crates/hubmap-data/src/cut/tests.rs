@@ -1,5 +1,5 @@
 use hubmap_io::{MemorySlide, Size};
-use ndarray::Array3;
+use ndarray::{Array3, s};
 
 use super::*;
 use crate::config::FoldSource;
@@ -176,4 +176,38 @@ fn masks_of_the_grid_alone_stay_hard() {
         tile.mask.iter().all(|&level| level == 0 || level == 255)
     };
     assert_eq!(CutKind::ALL.map(is_hard), [false, true, false, false]);
+}
+
+#[test]
+fn parts_are_the_pixels_of_the_tile_on_the_slide_and_off_it() {
+    let (slide, config) = (slide(), config());
+    for kind in CutKind::ALL {
+        // Inside, over two corners, and beside the slide. In the second, the first part has no pixel of the slide.
+        for [x, y] in [[5, 5], [-7, 4], [111, 113], [30, -12]] {
+            let cut = Cut { kind, tile_idx: 3, window: Window::new(x, y, 12, 12) };
+            assert_eq!(cut.tile_size(&config), Size::new(6, 6));
+            let tile = cut.read_kept(&slide, &config).unwrap();
+            for part in [[0, 0, 3, 6], [1, 2, 4, 3], [5, 5, 1, 1], [0, 0, 6, 6]] {
+                let [left, top, width, height] = part;
+                let window = Window::new(left as i64, top as i64, width as u32, height as u32);
+                let read = cut.read_part(window, &slide, &config).unwrap();
+                let (rows, columns) = (top..top + height, left..left + width);
+                assert_eq!(
+                    read.image,
+                    tile.image.slice(s![rows.clone(), columns.clone(), ..]),
+                    "{cut:?} {window}"
+                );
+                assert_eq!(read.mask, tile.mask.slice(s![rows, columns]), "{cut:?} {window}");
+                assert_eq!(read.name, tile.name);
+            }
+        }
+    }
+    let cut = Cut { kind: CutKind::Objects, tile_idx: 3, window: Window::new(5, 5, 12, 12) };
+    for part in [Window::new(0, 0, 0, 3), Window::new(-1, 0, 3, 3), Window::new(2, 4, 3, 3)] {
+        let error = cut.read_part(part, &slide, &config).unwrap_err().to_string();
+        assert!(
+            error.contains("glomi/s/000003: part") && error.contains("leaves the tile of 6x6"),
+            "{error}"
+        );
+    }
 }

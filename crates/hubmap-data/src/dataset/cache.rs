@@ -1,9 +1,10 @@
 //! Decoded tiles that stay in memory.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use ndarray::{Array2, Array3};
+use hubmap_io::Size;
 
 use crate::Sample;
 
@@ -27,8 +28,13 @@ impl CacheBudget {
 
     /// Takes bytes from the budget if they are left.
     fn reserve(&self, n_bytes: u64) -> bool {
-        let taken = |used: u64| used.checked_add(n_bytes).filter(|&used| used <= self.limit_bytes);
+        let taken = |used| self.used_with(used, n_bytes);
         self.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok()
+    }
+
+    /// Bytes in use if `n_bytes` join `used`; `None` if that is over the limit.
+    fn used_with(&self, used: u64, n_bytes: u64) -> Option<u64> {
+        used.checked_add(n_bytes).filter(|&used| used <= self.limit_bytes)
     }
 
     fn release(&self, n_bytes: u64) {
@@ -42,7 +48,7 @@ impl CacheBudget {
 /// gain nothing. Reading takes no lock.
 #[derive(Debug)]
 pub(super) struct TileCache {
-    slots: Vec<OnceLock<(Array3<u8>, Array2<u8>)>>,
+    slots: Vec<OnceLock<Sample>>,
     budget: Arc<CacheBudget>,
 }
 
@@ -52,43 +58,56 @@ impl TileCache {
         Self { slots: (0..n_tiles).map(|_| OnceLock::new()).collect(), budget }
     }
 
-    /// Image and mask of a tile, if they are kept.
-    pub(super) fn get(&self, tile_idx: usize) -> Option<&(Array3<u8>, Array2<u8>)> {
+    /// A tile, if it is kept.
+    pub(super) fn get(&self, tile_idx: usize) -> Option<&Sample> {
         self.slots[tile_idx].get()
     }
 
-    /// Keeps a copy of image and mask if there is room; returns whether they are kept.
-    pub(super) fn offer(&self, tile_idx: usize, sample: &Sample) -> bool {
-        let Sample { image, mask, .. } = sample;
+    /// Whether a tile of this size is kept, or would be if it were offered now.
+    pub(super) fn has_place(&self, tile_idx: usize, size: Size) -> bool {
+        self.get(tile_idx).is_some()
+            || self.budget.used_with(self.budget.used_bytes(), n_bytes(size)).is_some()
+    }
+
+    /// Keeps a tile if there is room, and lends what is kept; else gives it back.
+    pub(super) fn offer(&self, tile_idx: usize, sample: Sample) -> Cow<'_, Sample> {
         let slot = &self.slots[tile_idx];
-        if slot.get().is_some() {
-            return true;
+        if let Some(kept) = slot.get() {
+            return Cow::Borrowed(kept);
         }
-        let n_bytes = n_bytes(image, mask);
+        let n_bytes = n_bytes(sample.size());
         if !self.budget.reserve(n_bytes) {
-            return false;
+            return Cow::Owned(sample);
         }
-        if slot.set((image.clone(), mask.clone())).is_err() {
+        let mut is_first = false;
+        let kept = slot.get_or_init(|| {
+            is_first = true;
+            sample
+        });
+        if !is_first {
             // Another thread decoded the same tile meanwhile.
             self.budget.release(n_bytes);
         }
-        true
+        Cow::Borrowed(kept)
     }
 }
 
 impl Drop for TileCache {
     fn drop(&mut self) {
         let kept = self.slots.iter().filter_map(OnceLock::get);
-        self.budget.release(kept.map(|(image, mask)| n_bytes(image, mask)).sum());
+        self.budget.release(kept.map(|sample| n_bytes(sample.size())).sum());
     }
 }
 
-fn n_bytes(image: &Array3<u8>, mask: &Array2<u8>) -> u64 {
-    (image.len() + mask.len()) as u64
+/// Three bytes of the image and one of the mask per pixel.
+fn n_bytes(size: Size) -> u64 {
+    4 * size.area()
 }
 
 #[cfg(test)]
 mod tests {
+    use ndarray::{Array2, Array3};
+
     use super::*;
 
     fn tile(side: usize) -> Sample {
@@ -100,21 +119,30 @@ mod tests {
         let budget = Arc::new(CacheBudget::new(2 * 400 + 36));
         let cache = TileCache::new(5, Arc::clone(&budget));
         let (big, small) = (tile(10), tile(3));
-        assert!(cache.offer(0, &big));
+        // Whether a tile is kept is what was promised before.
+        let offer = |cache: &TileCache, tile_idx, sample: &Sample| {
+            let has_place = cache.has_place(tile_idx, sample.size());
+            let outcome = cache.offer(tile_idx, sample.clone());
+            assert_eq!(outcome.as_ref(), sample);
+            assert_eq!(matches!(outcome, Cow::Borrowed(_)), has_place);
+            has_place
+        };
+        assert!(offer(&cache, 0, &big));
         assert_eq!(budget.used_bytes(), 400);
         // A second offer of a kept tile costs nothing.
-        assert!(cache.offer(0, &big));
+        assert!(offer(&cache, 0, &big));
         assert_eq!(budget.used_bytes(), 400);
         let other = TileCache::new(2, Arc::clone(&budget));
-        assert!(other.offer(1, &big));
-        assert!(!cache.offer(2, &big), "it does not fit");
+        assert!(offer(&other, 1, &big));
+        assert!(!offer(&cache, 2, &big), "it does not fit");
+        assert!(offer(&cache, 0, &big), "what is kept stays");
         assert!(cache.get(2).is_none());
-        assert!(cache.offer(3, &small), "a smaller one does");
+        assert!(offer(&cache, 3, &small), "a smaller one does");
         assert_eq!(budget.used_bytes(), 836);
-        assert_eq!(cache.get(3), Some(&(small.image, small.mask)));
+        assert_eq!(cache.get(3), Some(&small));
         drop(other);
         assert_eq!(budget.used_bytes(), 436);
-        assert!(cache.offer(2, &big));
+        assert!(offer(&cache, 2, &big));
         drop(cache);
         assert_eq!(budget.used_bytes(), 0);
     }
@@ -128,7 +156,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for tile_idx in 0..40 {
-                        cache.offer(tile_idx, &sample);
+                        assert_eq!(cache.offer(tile_idx, sample.clone()).as_ref(), &sample);
                         assert!(budget.used_bytes() <= 360);
                     }
                 });

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
+use hubmap_io::{Size, Window};
 use rayon::prelude::*;
 
 use super::grid_memory::{recall, remember};
@@ -32,6 +33,20 @@ impl OpenSlide {
     /// As [`Cut::read`]; the message names the slide's file.
     pub fn read(&self, cut: &Cut) -> Result<Sample> {
         cut.read_kept(&self.slide, &self.config)
+    }
+
+    /// A part of this tile, in its pixels; no more of the slide is read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cut::read_part`]; the message names the slide's file.
+    pub fn read_part(&self, cut: &Cut, part: Window) -> Result<Sample> {
+        cut.read_part(part, &self.slide, &self.config)
+    }
+
+    /// Width and height of this tile.
+    pub fn tile_size(&self, cut: &Cut) -> Size {
+        cut.tile_size(&self.config)
     }
 }
 

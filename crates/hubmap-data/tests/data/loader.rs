@@ -316,6 +316,6 @@ fn a_panic_on_a_thread_is_an_error_that_names_the_tile_and_no_hang() {
             assert!(epoch.next().is_none());
             error
         });
-        assert!(error.contains("/000000: a loader thread panicked: sprung at 60x60"), "{error}");
+        assert!(error.contains("/000000: a loader thread panicked: sprung at 48x48"), "{error}");
     }
 }

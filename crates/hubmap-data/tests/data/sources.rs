@@ -2,15 +2,23 @@ use crate::base_transform;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hubmap_data::config::{DataConfig, DataGenConfig, FoldSource, SourceKind};
 use hubmap_data::cut::CutKind;
 use hubmap_data::cuts::{Progress, generate};
-use hubmap_data::{Batch, DataSource, FoldData, Loader, LoaderConfig, Shard, SlideSource};
-use hubmap_io::Size;
+use hubmap_data::{
+    Batch, CacheBudget, DataSource, Dataset, Loader, LoaderConfig, Shard, SlideSource, Tile, TilePixels,
+};
+use hubmap_io::{RasterReader, ReadOptions, Size, Window};
 use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec, write_competition};
+use ndarray::ArrayViewMut3;
 use tempfile::TempDir;
+
+const SLIDE: Size = Size::new(500, 400);
+/// Of a decoded tile.
+const TILE_BYTES: u64 = 4 * 32 * 32;
 
 /// A competition folder `in` of four slides and their tiles of all kinds in `out`.
 struct Folders {
@@ -21,7 +29,7 @@ struct Folders {
 impl Folders {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let slide = SlideSpec { scale: 0.125, ..SlideSpec::new(Size::new(500, 400), 3) };
+        let slide = SlideSpec { scale: 0.125, ..SlideSpec::new(SLIDE, 3) };
         let formats = FileFormat::all();
         let spec = CompetitionSpec { n_train: 4, n_test: 0, slide, formats };
         write_competition(&folder.path().join("in"), &spec, &|_, _| ()).unwrap();
@@ -74,9 +82,15 @@ fn loader_config(threads: usize) -> LoaderConfig {
     }
 }
 
-fn epoch(fold: &FoldData, config: LoaderConfig, epoch_idx: u64) -> Vec<Batch> {
-    let loader = Loader::new(fold.train.clone(), config).unwrap();
+fn epoch(dataset: &Dataset, config: LoaderConfig, epoch_idx: u64) -> Vec<Batch> {
+    let loader = Loader::new(dataset.clone(), config).unwrap();
     loader.epoch(epoch_idx).map(Result::unwrap).collect()
+}
+
+/// Whether the tile is a window that is not all on its slide.
+fn leaves_slide(tile: &Tile) -> bool {
+    let TilePixels::Window { cut, .. } = &tile.pixels else { return false };
+    cut.window.intersect(&SLIDE.window()) != Some(cut.window)
 }
 
 #[test]
@@ -117,25 +131,107 @@ fn epochs_are_the_same_from_cuts_and_slides_on_any_threads_and_from_any_cache() 
             (0..2).find(|&i| source.fold(i).unwrap().train.slides().contains("0486052bb")).unwrap();
         source.fold(fold_idx).unwrap()
     };
-    let plain = open(SourceKind::Cuts, 0, false);
-    assert!(plain.train.n_draws() > plain.train.len());
-    let reference = [0, 1].map(|epoch_idx| epoch(&plain, loader_config(1), epoch_idx));
-    assert_ne!(reference[0], reference[1]);
+    // Drawn crops, crops that are fixed, and none.
+    let transforms = [("light_scale", 24), ("val", 24), ("resize", 16)];
+    let epochs = |dataset: &Dataset, threads| {
+        transforms.map(|(name, crop_px)| {
+            let config = LoaderConfig { transform: base_transform(name, crop_px), ..loader_config(threads) };
+            [0, 1, 2].map(|epoch_idx| epoch(dataset, config.clone(), epoch_idx))
+        })
+    };
+    let plain = open(SourceKind::Cuts, 0, false).train;
+    assert!(plain.n_draws() > plain.len());
+    let reference = epochs(&plain, 1);
+    assert!(reference.iter().all(|epochs| epochs[0] != epochs[1] && epochs[1] != epochs[2]));
     for source in [SourceKind::Cuts, SourceKind::Slides] {
-        // No cache, a cache for everything, and all decoded before.
-        for (cache_mib, preload) in [(0, false), (1, false), (0, true)] {
-            let fold = open(source, cache_mib, preload);
-            if preload {
-                fold.train.preload(&()).unwrap();
+        // No cache, a cache for everything, all decoded before, and a cache for some.
+        for (cache_mib, preload, n_kept) in
+            [(0, false, None), (1, false, None), (0, true, None), (0, false, Some(20))]
+        {
+            let mut train = open(source, cache_mib, preload).train;
+            if let Some(n_kept) = n_kept {
+                train = train.with_cache(&Arc::new(CacheBudget::new(n_kept * TILE_BYTES)));
             }
+            if preload {
+                train.preload(&()).unwrap();
+            }
+            assert_eq!(source == SourceKind::Slides, train.tiles().iter().any(leaves_slide));
             for threads in [1, 2, 4] {
-                for (epoch_idx, expected) in reference.iter().enumerate() {
-                    let same = &epoch(&fold, loader_config(threads), epoch_idx as u64) == expected;
-                    assert!(same, "{source:?}, {cache_mib} MiB, preload {preload}, {threads} threads");
-                }
+                let same = epochs(&train, threads) == reference;
+                assert!(
+                    same,
+                    "{source:?}, {cache_mib} MiB, {n_kept:?}, preload {preload}, {threads} threads"
+                );
             }
         }
     }
+}
+
+/// A slide that adds up the areas that are read of it.
+struct Metered {
+    slide: Box<dyn RasterReader>,
+    n_px: Arc<AtomicU64>,
+}
+
+impl RasterReader for Metered {
+    fn path(&self) -> &Path {
+        self.slide.path()
+    }
+
+    fn size(&self) -> Size {
+        self.slide.size()
+    }
+
+    fn bands(&self) -> usize {
+        self.slide.bands()
+    }
+
+    fn microns_per_px(&self) -> Option<f64> {
+        self.slide.microns_per_px()
+    }
+
+    fn read_with(
+        &self,
+        window: Window,
+        options: &ReadOptions<'_>,
+        out: ArrayViewMut3<'_, u8>,
+    ) -> hubmap_io::Result<()> {
+        self.n_px.fetch_add(window.size().area(), Ordering::Relaxed);
+        self.slide.read_with(window, options, out)
+    }
+}
+
+#[test]
+fn no_more_of_a_slide_is_read_than_the_crop_unless_the_tile_is_kept() {
+    let folders = Folders::new();
+    let n_px = Arc::new(AtomicU64::new(0));
+    let competition = hubmap_data::Competition::open(&folders.folder.path().join("in")).unwrap();
+    let slides = competition.train.iter().map(|entry| {
+        let slide = entry.open().unwrap();
+        let reader = Box::new(Metered { slide: slide.reader, n_px: Arc::clone(&n_px) });
+        hubmap_data::Slide { reader, ..slide }
+    });
+    let kinds = BTreeSet::from([CutKind::Objects]);
+    let source = SlideSource::from_slides(slides.collect(), &folders.data_gen, &kinds, None, &()).unwrap();
+    let dataset = source.dataset(&"train_0_33".parse().unwrap()).unwrap();
+    let n_read = |dataset: &Dataset, name, crop_px| {
+        n_px.store(0, Ordering::Relaxed);
+        epoch(dataset, LoaderConfig { transform: base_transform(name, crop_px), ..loader_config(2) }, 0);
+        n_px.load(Ordering::Relaxed)
+    };
+    let (n_tiles, tile_px, crop_px) = (dataset.len() as u64, 96 * 96, 72 * 72);
+    assert!(n_tiles > 2);
+    assert_eq!(n_read(&dataset, "light_scale", 24), n_tiles * crop_px);
+    assert_eq!(n_read(&dataset, "val", 24), n_tiles * crop_px);
+    assert_eq!(n_read(&dataset, "resize", 16), n_tiles * tile_px);
+    let cached = |n_kept: u64| dataset.clone().with_cache(&Arc::new(CacheBudget::new(n_kept * TILE_BYTES)));
+    let (all, none) = (cached(n_tiles), cached(0));
+    assert_eq!(n_read(&all, "val", 24), n_tiles * tile_px);
+    assert_eq!(n_read(&all, "val", 24), 0);
+    assert_eq!(n_read(&none, "val", 24), n_tiles * crop_px);
+    let one = cached(1);
+    one.preload(&()).unwrap();
+    assert_eq!(n_read(&one, "val", 24), (n_tiles - 1) * crop_px);
 }
 
 #[test]
@@ -143,12 +239,11 @@ fn the_cache_of_all_datasets_stays_within_its_budget_and_goes_with_them() {
     let folders = Folders::new();
     let source = folders.open(&DataConfig { cache_mib: 1, ..folders.data(SourceKind::Slides) });
     let fold = source.fold(0).unwrap();
-    let tile_bytes = 4 * 32 * 32;
     let n_read = fold.train.len().min(256);
     (0..n_read).for_each(|tile_idx| drop(fold.train.read(tile_idx).unwrap()));
     fold.valid.read(0).unwrap();
     let n_kept = (n_read as u64 + 1).min(256);
-    assert_eq!(source.cached_bytes(), n_kept * tile_bytes);
+    assert_eq!(source.cached_bytes(), n_kept * TILE_BYTES);
     drop(fold);
     assert_eq!(source.cached_bytes(), 0);
 }

@@ -377,7 +377,7 @@ fn slides_of_memory_are_cut_like_those_of_files() {
     let kinds = BTreeSet::from([CutKind::Grid]);
     let memory = SlideSource::from_slides(slides.collect(), &folders.data_gen, &kinds, None, &()).unwrap();
     let name = "grid_0_33".parse().unwrap();
-    let expected = hubmap_data::Dataset::open(&folders.folder.path().join("out/SPLITS"), &name).unwrap();
+    let expected = Dataset::open(&folders.folder.path().join("out/SPLITS"), &name).unwrap();
     let dataset = memory.dataset(&name).unwrap();
     assert_eq!(dataset.len(), expected.len());
     for tile_idx in 0..dataset.len() {

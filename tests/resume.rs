@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -5,8 +6,10 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device};
+use hubmap_cli::{CommonArgs, Config};
 use hubmap_models::{SegModel, save_weights};
 use hubmap_test_support::{files_under, run};
+use hubmap_train::{Observer, RunDir, RunPlace, RunSettings, Silent, StepReport, train_run};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::SafeTensors;
@@ -28,7 +31,7 @@ impl Tiles {
             "[model]\nencoder = \"regnety_002\"\n\
              [data_gen]\nscale = 8\ntile_px = 64\nfolds = \"drawn\"\nn_drawn_folds = 2\n\
              [data]\nsplits_dir = \"{}/SPLITS\"\nfolds = [\"0\", \"1\"]\ncrop_px = 32\n\
-             train = [\"train_{{fold}}_88\"]\nvalid = [\"val_{{fold}}_88\"]\n\
+             train = [\"train_{{fold}}_88\", \"grid_{{fold}}_88\"]\nvalid = [\"val_{{fold}}_88\"]\n\
              [train]\nepochs = 4\nbatch_size = 2\nvalid_every = 2\nfreeze_encoder = 0.4\n",
             input.display()
         );
@@ -46,6 +49,26 @@ impl Tiles {
 
     fn path(&self, name: &str) -> PathBuf {
         self.place.path().join(name)
+    }
+
+    fn settings(&self) -> RunSettings {
+        let args = CommonArgs {
+            config: vec![self.path("small.toml")],
+            set: Vec::new(),
+            device: "flex".parse().unwrap(),
+            threads: None,
+            verbose: 0,
+            quiet: true,
+            json: false,
+        };
+        let config = Config::load(&args).unwrap();
+        RunSettings {
+            model: config.section("model").unwrap(),
+            data: config.section("data").unwrap(),
+            data_gen: config.section("data_gen").unwrap(),
+            train: config.section("train").unwrap(),
+            resolved_toml: config.to_toml(),
+        }
     }
 
     /// Begins a run under `out`, or goes on with the one that is there.
@@ -90,12 +113,18 @@ fn assert_same(found: &[Fold], expected: &[Fold], what: &str) {
     }
 }
 
+/// How far a fold is, as its state says.
+fn progress(fold_dir: &Path) -> toml::Table {
+    let bytes = std::fs::read(fold_dir.join("last.safetensors")).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    header.metadata().as_ref().unwrap()["progress"].parse().unwrap()
+}
+
 fn results(out: &Path) -> Vec<Fold> {
     let run = run_in(out).unwrap();
     let fold = |fold: &str| {
         let bytes = std::fs::read(run.join(fold).join("last.safetensors")).unwrap();
-        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-        let mut progress: toml::Table = header.metadata().as_ref().unwrap()["progress"].parse().unwrap();
+        let mut progress = progress(&run.join(fold));
         for row in progress["history"].as_array_mut().unwrap() {
             row.as_table_mut().unwrap().remove("seconds").unwrap();
         }
@@ -136,6 +165,49 @@ fn wait_at_most(child: &mut Child, time: Duration) -> Option<ExitStatus> {
         std::thread::sleep(Duration::from_millis(5));
     }
     None
+}
+
+/// Interrupts after a number of steps.
+struct After {
+    n_steps: usize,
+    n_done: Cell<usize>,
+}
+
+impl Observer for After {
+    fn step(&self, _report: StepReport) {
+        self.n_done.set(self.n_done.get() + 1);
+    }
+
+    fn interrupted(&self) -> bool {
+        self.n_done.get() == self.n_steps
+    }
+}
+
+#[test]
+fn a_run_that_is_interrupted_in_any_step_goes_on_in_the_next() {
+    let tiles = Tiles::new();
+    let (settings, device) = (tiles.settings(), Device::flex());
+    let train = |out: &Path, observer: &dyn Observer| {
+        let begun = run_in(out).map(|run| RunDir::open(&run).unwrap());
+        let place = begun.as_ref().map_or(RunPlace::NewUnder(out), RunPlace::Resumed);
+        train_run(&settings, None, place, &device, observer)
+    };
+    let whole = tiles.path("whole");
+    let report = train(&whole, &Silent).unwrap();
+    assert!(report.folds.iter().all(|(_, _, fold)| fold.history.len() == 4));
+    let expected = results(&whole);
+    let (mut n_inside, mut n_ends) = (0, 0);
+    for n_steps in [1, 2, 4, 5, 7] {
+        let out = tiles.path(&format!("after_{n_steps}"));
+        let error = train(&out, &After { n_steps, n_done: Cell::new(0) }).unwrap_err();
+        assert!(format!("{error:#}").contains("interrupted in epoch"), "{error:#}");
+        let progress = progress(&run_in(&out).unwrap().join("fold_0"));
+        let n_in_epoch = progress["epoch"]["n_steps"].as_integer().unwrap();
+        *(if n_in_epoch > 0 { &mut n_inside } else { &mut n_ends }) += 1;
+        train(&out, &Silent).unwrap();
+        assert_same(&results(&out), &expected, &format!("the run interrupted after {n_steps} steps"));
+    }
+    assert!(n_inside >= 3, "{n_inside} inside epochs, {n_ends} at ends: epochs of more steps are wanted");
 }
 
 #[test]

@@ -29,7 +29,7 @@ n_drawn_folds = 2
 splits_dir = "{place}/input/SPLITS"
 folds = ["0", "1"]
 crop_px = 32
-train = ["train_{{fold}}_88"]
+train = ["train_{{fold}}_88", "grid_{{fold}}_88"]
 valid = ["val_{{fold}}_88"]
 [train]
 epochs = 4

@@ -15,7 +15,7 @@ use hubmap_data::{DataSource, Dataset, Loader, LoaderConfig, Shard, cuts};
 use hubmap_io::{Compression, Size};
 use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec, write_competition};
 
-/// Four tiles of the grid and some objects each.
+/// Four tiles of the grid each.
 const SLIDE: Size = Size::new(6144, 6144);
 /// What `light_scale` keeps of a tile.
 const CROP_PX: u32 = 512;
@@ -37,13 +37,14 @@ fn prepare(folder: &Path, compression: Compression) -> DataGenConfig {
     data_gen
 }
 
-/// The training tiles of a fold.
+/// The training tiles of a fold: those of the grid of one slide.
 fn dataset(folder: &Path, data_gen: &DataGenConfig, source: SourceKind, preload_train: bool) -> Dataset {
     let data = DataConfig {
         source,
         splits_dir: folder.join("out/SPLITS"),
         slides_dir: folder.join("in"),
         folds: vec!["0".into()],
+        train: vec!["grid_{fold}_33".into()],
         preload_train,
         ..base("data")
     };

@@ -10,7 +10,7 @@ use crossbeam_channel::Receiver;
 
 use crate::Batch;
 
-/// Iterator over the batches of an epoch, made by [`Loader::epoch`].
+/// Iterator over the batches of an epoch, made by [`Loader::epoch`](crate::Loader::epoch).
 #[derive(Debug)]
 pub struct Epoch {
     /// `None` once the epoch is over.

@@ -20,7 +20,7 @@ pub struct FreshWeights<'a> {
 /// How the weights of a convolution are distributed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Start {
-    /// Normal with variance 2 / `fan_out` (He et al., 2015), as timm starts RegNets.
+    /// Normal with variance 2 / `fan_out` (He et al., 2015), as timm starts its encoders.
     HeNormal,
     /// Uniform with variance 2 / `fan_in`: Kaiming uniform for ReLU, as SMP starts decoders.
     KaimingUniform,
@@ -55,12 +55,11 @@ impl<'a> FreshWeights<'a> {
             Start::XavierUniform => Some((6.0 / (fan_in + fan_out)).sqrt()),
             Start::PyTorch => Some((1.0 / fan_in).sqrt()),
         };
-        conv.weight = match bound {
-            Some(bound) => self.uniform(shape, bound),
-            None => {
-                let std = (2.0 / fan_out).sqrt();
-                self.param(shape, |rng| std * rng.sample::<f32, _>(StandardNormal))
-            }
+        conv.weight = if let Some(bound) = bound {
+            self.uniform(shape, bound)
+        } else {
+            let std = (2.0 / fan_out).sqrt();
+            self.param(shape, |rng| std * rng.sample::<f32, _>(StandardNormal))
         };
         if config.bias {
             let bound = if matches!(start, Start::PyTorch) { bound.unwrap_or(0.0) } else { 0.0 };

@@ -120,7 +120,7 @@ pub fn fit_fold(plan: &FoldPlan<'_>, run: &RunDir, observer: &dyn Observer) -> R
     plan.config.validate()?;
     let device = plan.device.clone().autodiff();
     let files = run.fold(plan.fold_idx)?;
-    let mut state = match FoldState::load(&files.state_path(), &plan.model, plan.config, &device)? {
+    let mut state = match FoldState::load(&files.state_path(), plan.model, plan.config, &device)? {
         Some(state) => state,
         None => FoldState::start(start_model(plan, &device)?, plan.config),
     };

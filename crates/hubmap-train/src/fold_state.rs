@@ -98,7 +98,7 @@ impl FoldState {
     /// The state of a file, for the network and the settings that it was made with; `None` if there is no file.
     pub(crate) fn load(
         path: &Path,
-        network: &SegModelConfig,
+        network: SegModelConfig,
         config: &TrainConfig,
         device: &Device,
     ) -> Result<Option<Self>> {

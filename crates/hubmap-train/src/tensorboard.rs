@@ -1,6 +1,6 @@
 //! Event files that TensorBoard reads.
 //!
-//! A file is a sequence of TFRecords: length, its checksum, bytes, their checksum. The bytes are `Event` messages of
+//! A file is a sequence of `TFRecord`s: length, its checksum, bytes, their checksum. The bytes are `Event` messages of
 //! protocol buffers (`tensorflow/core/util/event.proto`, `framework/summary.proto`), of which we write the few
 //! fields that scalars and pictures need.
 
@@ -117,7 +117,7 @@ fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// A TFRecord.
+/// A `TFRecord`.
 fn record(bytes: &[u8]) -> Vec<u8> {
     let length = (bytes.len() as u64).to_le_bytes();
     [&length[..], &masked_crc(&length).to_le_bytes(), bytes, &masked_crc(bytes).to_le_bytes()].concat()

@@ -75,7 +75,7 @@ fn every_object_of_the_competition_is_in_the_middle_of_its_window() {
         let size = Size::new(width, row[2].parse().unwrap());
         let features = read_annotations(&folder.join(file)).unwrap();
         let reader = Box::new(Blank(PathBuf::from(id), size));
-        let slide = Slide { id: id.to_owned(), reader, mask: None, features };
+        let slide = Slide { id: id.to_owned(), reader, mask: None, features, anatomy: None };
         let cuts = Cut::all_of(&slide, &config).unwrap();
         let windows = cuts.iter().filter(|cut| cut.kind == CutKind::Objects).collect::<Vec<_>>();
 

@@ -13,6 +13,7 @@ use hubmap_data::cuts::Manifest;
 use hubmap_data::tile_file::{read_image, read_mask};
 use hubmap_io::Size;
 use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec, write_competition};
+use hubmap_test_support::files_under;
 
 const N_KILLS: u32 = 20;
 
@@ -31,19 +32,7 @@ fn run_through(input: &Path, output: &Path) {
 
 /// All files below a folder, relative to it.
 fn files(dir: &Path) -> Vec<PathBuf> {
-    let (mut found, mut pending) = (Vec::new(), vec![dir.to_owned()]);
-    while let Some(folder) = pending.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                pending.push(path);
-            } else {
-                found.push(path.strip_prefix(dir).unwrap().to_owned());
-            }
-        }
-    }
-    found.sort();
-    found
+    files_under(dir).into_iter().map(PathBuf::from).collect()
 }
 
 /// Content of every file, and the first name of the file that it is a link to.

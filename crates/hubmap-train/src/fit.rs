@@ -126,6 +126,9 @@ pub fn fit_fold(plan: &FoldPlan<'_>, run: &RunDir, observer: &dyn Observer) -> R
     };
     files.remove_unfinished()?;
     files.keep_only(state.progress.best.as_ref())?;
+    if state.progress.n_epochs == plan.config.epochs {
+        return Ok(state.report());
+    }
     let step = global_step(plan, &state.progress);
     let n_validated =
         |n_epochs: usize| (0..n_epochs).filter(|&epoch| plan.config.validates_after(epoch)).count();
@@ -142,8 +145,13 @@ pub fn fit_fold(plan: &FoldPlan<'_>, run: &RunDir, observer: &dyn Observer) -> R
         state = train_epoch(state, plan, &files, &mut log, observer)?;
         end_epoch(&mut state, plan, &files, &mut log, observer)?;
     }
-    files.write_history(&state.progress.history)?;
-    Ok(FoldReport { best: state.progress.best, history: state.progress.history })
+    Ok(state.report())
+}
+
+impl FoldState {
+    fn report(self) -> FoldReport {
+        FoldReport { best: self.progress.best, history: self.progress.history }
+    }
 }
 
 /// Steps that are done in all epochs.

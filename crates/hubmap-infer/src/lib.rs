@@ -4,7 +4,9 @@ mod blocks;
 mod config;
 mod dice;
 mod evaluate;
+#[cfg(feature = "networks")]
 mod model_folder;
+#[cfg(feature = "networks")]
 mod network;
 mod objects;
 mod outputs;
@@ -20,7 +22,9 @@ pub use blocks::{Block, BlockGrid};
 pub use config::{Merge, PredictConfig};
 pub use dice::{intersection, set_dice};
 pub use evaluate::{Evaluation, SlideScore, Unpredicted, evaluate};
+#[cfg(feature = "networks")]
 pub use model_folder::{ArchitectureFlags, CONFIG_FILE, Checkpoint, ModelFolder};
+#[cfg(feature = "networks")]
 pub use network::Network;
 pub use objects::{ObjectMeasurements, ObjectMeter};
 pub use outputs::{

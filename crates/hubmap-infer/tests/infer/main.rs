@@ -1,8 +1,10 @@
 //! The pipeline against values of the reference, and its files against each other.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+#[cfg(feature = "networks")]
 mod end_to_end;
 mod files;
+#[cfg(feature = "networks")]
 mod model_folder;
 mod numerics;
 mod pipeline;

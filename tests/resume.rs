@@ -126,7 +126,9 @@ fn results(out: &Path) -> Vec<Fold> {
         let bytes = std::fs::read(run.join(fold).join("last.safetensors")).unwrap();
         let mut progress = progress(&run.join(fold));
         for row in progress["history"].as_array_mut().unwrap() {
-            row.as_table_mut().unwrap().remove("seconds").unwrap();
+            for time in ["seconds", "data_wait"] {
+                row.as_table_mut().unwrap().remove(time).unwrap();
+            }
         }
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
         let weights = |part: &str| {
@@ -186,11 +188,11 @@ impl Observer for After {
 #[test]
 fn a_run_that_is_interrupted_in_any_step_goes_on_in_the_next() {
     let tiles = Tiles::new();
-    let (settings, device) = (tiles.settings(), Device::flex());
+    let (settings, devices) = (tiles.settings(), [Device::flex()]);
     let train = |out: &Path, observer: &dyn Observer| {
         let begun = run_in(out).map(|run| RunDir::open(&run).unwrap());
         let place = begun.as_ref().map_or(RunPlace::NewUnder(out), RunPlace::Resumed);
-        train_run(&settings, None, place, &device, observer)
+        train_run(&settings, None, place, &devices, observer)
     };
     let whole = tiles.path("whole");
     let report = train(&whole, &Silent).unwrap();

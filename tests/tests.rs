@@ -19,6 +19,9 @@ mod weights;
 /// Losses, schedule, optimiser, averaging and training steps against PyTorch.
 mod train;
 
+/// Steps over several devices, passes and precisions.
+mod replicas;
+
 /// Runs that are killed or interrupted, and go on.
 mod resume;
 

@@ -340,8 +340,8 @@ fn validation_dice_matches_the_original() {
         let n = prob.len();
         let logits = prob.iter().map(|p| (p / (1.0 - p)).ln() as f32).collect();
         let mut meter = DiceMeter::default();
-        let target = tensor(floats(&case["target"]), [1, 1, 1, n], &device);
-        let dice = meter.add(tensor(logits, [1, 1, 1, n], &device), target);
+        let target = Array4::from_shape_vec((1, 1, 1, n), floats(&case["target"])).unwrap();
+        let dice = meter.add(tensor(logits, [1, 1, 1, n], &device), &target);
         let expected = case["dice"].as_f64().unwrap();
         assert!((dice - expected).abs() < 1e-6, "{}: {dice}, not {expected}", case["name"]);
     }

@@ -100,7 +100,7 @@ impl WeightsArgs {
             DtypeArg::F16 => SavedAs::F16,
             DtypeArg::Bf16 => SavedAs::Bf16,
         };
-        let device = common.device.device();
+        let device = common.device.only()?.device();
         let network = match self.network(file) {
             Ok(config) => {
                 let model = load_weights(config.init(&device), &config, &self.input)?;

@@ -68,12 +68,12 @@ pub(crate) fn walk(out: &Path, seed: u64, common: &CommonArgs, progress: &Progre
     ensure!(cut.failures.is_empty(), "{} slides could not be cut", cut.failures.len());
 
     progress.note(&format!("3/5 training {} on 2 folds (hubmap-train)", settings.model));
-    let device = common.device.device();
+    let device = common.device.only()?.device();
     let report = train_run(
         &settings,
         None,
         RunPlace::NewUnder(&out.join("output")),
-        &device,
+        std::slice::from_ref(&device),
         &TrainBars::new(progress),
     )?;
 

@@ -17,7 +17,7 @@ fn run(args: &Args, progress: &hubmap_cli::Progress) -> Result<Outcome> {
     let folder = ModelFolder::open(&args.model, ArchitectureFlags { encoder, decoder, attention })?;
     let order = args.sample_submission.as_deref().map(id_order).transpose()?.unwrap_or_default();
     let plan = OutputPlan { folder: args.out.clone(), kinds: args.write.clone(), order };
-    let predictor = folder.predictor(args.settings()?, &args.common.device.device())?;
+    let predictor = folder.predictor(args.settings()?, &args.common.device.only()?.device())?;
     tracing::info!("{} from {}, {} weights", folder.model, folder.path.display(), predictor.n_models());
     let summary = predict_slides(&predictor, &slides, &plan, &InferBars::new(progress))?;
     ensure!(!summary.slides.is_empty(), "none of {} slides could be predicted", slides.len());

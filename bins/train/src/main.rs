@@ -47,9 +47,9 @@ fn main() -> ExitCode {
             resolved_toml: config.to_toml(),
         };
         settings.validate().map_err(UsageError::mark)?;
-        let device = args.common.device.device();
+        let devices = args.common.device.devices();
         let place = resumed.as_ref().map_or(RunPlace::NewUnder(&args.out), RunPlace::Resumed);
-        let report = train_run(&settings, args.fold, place, &device, &TrainBars::new(progress))?;
+        let report = train_run(&settings, args.fold, place, &devices, &TrainBars::new(progress))?;
         if !args.common.json {
             print_line(&report.run.path().display().to_string())?;
         }

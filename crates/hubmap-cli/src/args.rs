@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::device::DeviceSpec;
+use crate::device::DeviceList;
 
 /// Flags that every executable has (`#[command(flatten)]` it).
 #[derive(Debug, Clone, clap::Args)]
@@ -16,9 +16,10 @@ pub struct CommonArgs {
     #[arg(long, value_name = "TABLE.KEY=VALUE", global = true)]
     pub set: Vec<String>,
 
-    /// Where networks run: flex (pure-Rust CPU), or in a build with LibTorch tch:cpu or tch:cuda:N
+    /// Where networks run: flex (pure-Rust CPU); in builds with the feature of that name tch:cpu, tch:cuda:N, wgpu or
+    /// cuda:N; several devices of one machine as in tch:cuda:0,1
     #[arg(long, value_name = "DEVICE", default_value = "flex", global = true)]
-    pub device: DeviceSpec,
+    pub device: DeviceList,
 
     /// Worker threads [default: one per core]
     #[arg(long, value_name = "N", global = true)]

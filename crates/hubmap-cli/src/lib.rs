@@ -14,7 +14,7 @@ pub use bars::DataGenBars;
 #[cfg(feature = "networks")]
 pub use bars::{InferBars, TrainBars};
 pub use config::{BASE_CONFIG, Config};
-pub use device::{DeviceError, DeviceSpec};
+pub use device::{DeviceError, DeviceList, DeviceSpec};
 pub use interrupt::requested as interrupted;
 pub use outcome::{Outcome, UsageError, print_line, run};
 pub use progress::{Bar, Progress};

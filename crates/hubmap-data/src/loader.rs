@@ -93,6 +93,11 @@ impl Loader {
         self.shared.batches.len()
     }
 
+    /// From pixels to the batches' numbers.
+    pub fn normalization(&self) -> &Normalization {
+        &self.shared.config.normalization
+    }
+
     /// The tiles behind the batches.
     pub fn dataset(&self) -> &Dataset {
         &self.shared.dataset

@@ -40,6 +40,11 @@ impl Normalization {
         (f32::from(level) - self.mean[channel] * 255.0) * (1.0 / (self.std[channel] * 255.0))
     }
 
+    /// The level whose normalised value is nearest: the inverse of [`Normalization::value`].
+    pub fn level(&self, value: f32, channel: usize) -> u8 {
+        (value * self.std[channel] * 255.0 + self.mean[channel] * 255.0).round().clamp(0.0, 255.0) as u8
+    }
+
     /// Normalises an image `[height, width, 3]` to planes `[3, height, width]`.
     ///
     /// # Panics

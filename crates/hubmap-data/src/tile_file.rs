@@ -57,8 +57,12 @@ pub fn write_mask(path: &Path, mask: &ArrayRef2<u8>) -> Result<()> {
     write_png(path, mask_png(mask)).map(drop)
 }
 
-/// The PNG file of an RGB tile `[height, width, 3]`.
-pub(crate) fn image_png(image: &ArrayRef3<u8>) -> Result<Vec<u8>> {
+/// The PNG file of an RGB image `[height, width, 3]`.
+///
+/// # Errors
+///
+/// The image has no pixels, or other channels.
+pub fn image_png(image: &ArrayRef3<u8>) -> Result<Vec<u8>> {
     let (height, width, channels) = image.dim();
     ensure!(channels == 3, "an image tile has 3 channels, not {channels}");
     let standard = image.as_standard_layout();

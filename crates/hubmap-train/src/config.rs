@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::loss::LossTerm;
+use crate::precision::Precision;
 use crate::schedule::Schedule;
 
 /// How a network is trained (spec section 5). Every value is written in `configs/base.toml`.
@@ -14,8 +15,12 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Passes over the training data.
     pub epochs: usize,
-    /// Samples per step.
+    /// Samples per step, over all devices.
     pub batch_size: usize,
+    /// Most samples that a device takes in one pass, 0 for all that it gets; several passes make one step.
+    pub micro_batch_size: usize,
+    /// What activations are made of.
+    pub precision: Precision,
     /// Samples per validation batch; Dice is taken per batch, so it shows in the score.
     pub valid_batch_size: usize,
     /// Epochs between validations; the last epoch is always validated.

@@ -6,16 +6,19 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
 use burn::tensor::Device;
-use hubmap_data::{Loader, cuts};
+use hubmap_data::{Batch, Loader, cuts};
 use hubmap_models::{CheckpointName, SegModel, SegModelConfig, load_encoder_weights, load_weights};
+use ndarray::Axis;
 
 use crate::config::TrainConfig;
 use crate::fold_state::{EpochSums, FoldProgress, FoldState};
 use crate::metric::DiceMeter;
 use crate::run_dir::{FoldDir, HistoryRow, RunDir};
-use crate::step::train_step;
+use crate::pictures::samples_picture;
+use crate::precision::{Precision, are_finite};
+use crate::replicas::{Replicas, StepGradients};
 use crate::tensorboard::EventWriter;
-use crate::tensors::{images_tensor, masks_tensor};
+use crate::tensors::images_tensor;
 
 /// Everything that training one fold needs.
 #[derive(Debug)]
@@ -32,8 +35,8 @@ pub struct FoldPlan<'a> {
     pub train: &'a Loader,
     /// Validation batches, in order.
     pub valid: &'a Loader,
-    /// Where to compute; autodiff is added for training.
-    pub device: Device,
+    /// The devices: the first keeps weights, optimiser and average, and validates.
+    pub replicas: &'a Replicas,
 }
 
 /// Before a fold.
@@ -118,7 +121,7 @@ impl Observer for Silent {}
 /// best so far. Runs on the calling thread.
 pub fn fit_fold(plan: &FoldPlan<'_>, run: &RunDir, observer: &dyn Observer) -> Result<FoldReport> {
     plan.config.validate()?;
-    let device = plan.device.clone().autodiff();
+    let device = plan.replicas.main().clone();
     let files = run.fold(plan.fold_idx)?;
     let mut state = match FoldState::load(&files.state_path(), plan.model, plan.config, &device)? {
         Some(state) => state,
@@ -169,7 +172,6 @@ fn train_epoch(
 ) -> Result<FoldState> {
     let config = plan.config;
     let FoldState { mut model, mut optimizer, mut ema, mut progress } = state;
-    let device = plan.device.clone().autodiff();
     let epoch = progress.n_epochs;
     let rate = config.schedule.rate(epoch, config.epochs);
     if config.freeze_encoder > 0.0 {
@@ -177,36 +179,49 @@ fn train_epoch(
         model.encoder = if config.freezes(epoch) { encoder.freeze() } else { encoder.unfreeze() };
     }
     let (started, earlier) = (Instant::now(), progress.epoch);
-    for batch in plan.train.epoch_from(epoch as u64, earlier.n_steps) {
+    let mut batches = plan.train.epoch_from(epoch as u64, earlier.n_steps);
+    loop {
+        let asked = Instant::now();
+        let Some(batch) = batches.next() else { break };
         let batch = batch?;
-        let (images, masks) = (images_tensor(&batch, &device), masks_tensor(&batch, &device));
-        let (stepped, output) =
-            train_step(model, &mut optimizer, rate, SegModel::forward, images, &masks, &config.loss);
-        model = stepped;
-        if !output.loss.is_finite() {
+        let waited = asked.elapsed().as_secs_f64();
+        let step = plan.replicas.gradients(&model, &batch, progress.loss_scale.factor())?;
+        if !step.loss.is_finite() {
             let names = files.write_bad_batch(&batch.names)?;
             bail!(
                 "the loss became {} in epoch {epoch}; the names of the batch's samples are in {}; try a lower \
                  train.schedule.peak",
-                output.loss,
+                step.loss,
                 names.display()
             );
         }
+        let StepGradients { gradients, terms, loss, passes } = step;
+        let is_good = config.precision != Precision::F16 || are_finite(&gradients, &model);
+        if config.precision == Precision::F16 && !progress.loss_scale.update(is_good) {
+            bail!("gradients overflow in f16 in epoch {epoch}: train with train.precision = \"bf16\" or \"f32\"");
+        }
+        if is_good {
+            model = optimizer.step(rate, model, gradients);
+        }
         ema.update(&model);
         let sums = &mut progress.epoch;
-        sums.dice.add(output.logits, masks.inner());
-        sums.loss += output.loss;
+        let masks = batch.masks.axis_chunks_iter(Axis(0), batch.len() / passes.len());
+        for (pass, masks) in passes.into_iter().zip(masks) {
+            sums.dice.add(pass.logits, &masks);
+        }
+        sums.loss += loss;
         sums.n_steps += 1;
         sums.n_samples += batch.len();
+        sums.wait_seconds += waited;
         let seconds = started.elapsed().as_secs_f64();
         sums.seconds = earlier.seconds + seconds;
         let images_per_second = (sums.n_samples - earlier.n_samples) as f64 / seconds;
         let dice = sums.dice.mean();
         let step = global_step(plan, &progress);
-        let terms = output.terms.iter().map(|(term, value)| (format!("step/{}", term.name()), *value));
-        let terms: Vec<_> = terms.chain([("step/loss".to_owned(), output.loss)]).collect();
+        let terms = terms.iter().map(|(term, value)| (format!("step/{}", term.name()), *value));
+        let terms: Vec<_> = terms.chain([("step/loss".to_owned(), loss)]).collect();
         log.scalars(step, &terms)?;
-        observer.step(StepReport { epoch, loss: output.loss, dice, images_per_second });
+        observer.step(StepReport { epoch, loss, dice, images_per_second });
         if observer.interrupted() {
             FoldState { model, optimizer, ema, progress }.save(&files.state_path())?;
             bail!("interrupted in epoch {epoch}");
@@ -231,8 +246,15 @@ fn end_epoch(
     let superseded = progress.best.clone();
     if config.validates_after(epoch) {
         let raw_model = state.model.valid();
-        let raw = validate(&raw_model, plan, observer)?;
-        let averaged = validate(state.ema.model(), plan, observer)?;
+        let raw = validate(&raw_model, plan, observer)?.dice;
+        let validation = validate(state.ema.model(), plan, observer)?;
+        let averaged = validation.dice;
+        if let Some((batch, logits)) = &validation.first {
+            let picture = samples_picture(batch, logits, plan.valid.normalization());
+            let (height, width, _) = picture.dim();
+            let png = hubmap_data::tile_file::image_png(&picture)?;
+            log.image(step, "valid/image_target_prediction", [width as u32, height as u32], &png)?;
+        }
         (valid_dice, valid_dice_ema) = (Some(raw), Some(averaged));
         let (tag, score, winner) =
             if averaged > raw { ("ema", averaged, state.ema.model()) } else { ("raw", raw, &raw_model) };
@@ -252,6 +274,7 @@ fn end_epoch(
         valid_dice,
         valid_dice_ema,
         seconds: sums.seconds + started.elapsed().as_secs_f64(),
+        data_wait: if sums.seconds > 0.0 { sums.wait_seconds / sums.seconds } else { 0.0 },
     };
     log_epoch(log, step, &row, sums.n_samples as f64 / sums.seconds)?;
     progress.history.push(row.clone());
@@ -274,6 +297,7 @@ fn log_epoch(log: &mut EventWriter, step: u64, row: &HistoryRow, images_per_seco
         ("epoch/loss", row.train_loss),
         ("epoch/rate", row.rate),
         ("epoch/images_per_second", images_per_second),
+        ("epoch/data_wait", row.data_wait),
         ("dice/train", row.train_dice),
     ];
     values.extend(row.valid_dice.map(|dice| ("dice/valid", dice)));
@@ -294,14 +318,30 @@ fn start_model(plan: &FoldPlan<'_>, device: &Device) -> Result<SegModel> {
     }
 }
 
-/// Mean Dice of a model over the validation batches.
-fn validate(model: &SegModel, plan: &FoldPlan<'_>, observer: &dyn Observer) -> Result<f64> {
-    let mut dice = DiceMeter::default();
+/// How a model does on the validation data.
+struct Validation {
+    /// Mean Dice over the batches.
+    dice: f64,
+    /// The first batch and its logits.
+    first: Option<(Batch, Vec<f32>)>,
+}
+
+fn validate(
+    model: &SegModel,
+    plan: &FoldPlan<'_>,
+    observer: &dyn Observer,
+) -> Result<Validation> {
+    let device = model.device();
+    let (mut dice, mut first) = (DiceMeter::default(), None);
     for batch in plan.valid.epoch(0) {
         let batch = batch?;
-        let logits = model.forward(images_tensor(&batch, &plan.device));
-        dice.add(logits, masks_tensor(&batch, &plan.device));
+        let logits = model.forward(images_tensor(&batch, &device));
+        if first.is_none() {
+            let values = logits.clone().into_data().iter().collect();
+            first = Some((batch.clone(), values));
+        }
+        dice.add(logits, &batch.masks.view());
         observer.valid_batch();
     }
-    Ok(dice.mean())
+    Ok(Validation { dice: dice.mean(), first })
 }

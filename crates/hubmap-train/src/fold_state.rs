@@ -18,6 +18,7 @@ use crate::config::TrainConfig;
 use crate::ema::Ema;
 use crate::metric::DiceMeter;
 use crate::optimizer::adamw;
+use crate::precision::LossScale;
 use crate::run_dir::HistoryRow;
 
 /// Says what a file of state is; another layout would have another number.
@@ -43,6 +44,8 @@ pub(crate) struct FoldProgress {
     pub(crate) n_epochs: usize,
     /// What the epoch under way has come to.
     pub(crate) epoch: EpochSums,
+    /// Factor on the loss in `f16`; elsewhere it stays as it was.
+    pub(crate) loss_scale: LossScale,
     /// The best checkpoint so far.
     pub(crate) best: Option<CheckpointName>,
     /// A row per epoch that is over.
@@ -59,6 +62,8 @@ pub(crate) struct EpochSums {
     pub(crate) dice: DiceMeter,
     /// Wall time, of earlier processes too.
     pub(crate) seconds: f64,
+    /// The part of it in which there was no batch to train on.
+    pub(crate) wait_seconds: f64,
 }
 
 impl FoldState {
@@ -68,7 +73,7 @@ impl FoldState {
             optimizer: adamw(&config.optimizer, &model),
             ema: Ema::new(&model, config.ema.decay),
             model,
-            progress: FoldProgress::default(),
+            progress: FoldProgress { loss_scale: LossScale::of(config.precision), ..FoldProgress::default() },
         }
     }
 

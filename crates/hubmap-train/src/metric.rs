@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 use hubmap_data::DiceSums;
+use ndarray::ArrayRef4;
 use serde::{Deserialize, Serialize};
 
 /// Hard Dice at probability 0.5, per batch, averaged with the batches' sizes as weights (spec section 5).
@@ -14,11 +15,11 @@ pub struct DiceMeter {
 
 impl DiceMeter {
     /// Adds a batch by its logits and its targets, both `[n, 1, h, w]`; returns the batch's Dice.
-    pub fn add(&mut self, logits: Tensor<4>, target: Tensor<4>) -> f64 {
+    pub fn add(&mut self, logits: Tensor<4>, target: &ArrayRef4<f32>) -> f64 {
         let n = logits.dims()[0];
         let mut sums = DiceSums::default();
-        let (logits, target) = (logits.into_data(), target.into_data());
-        for (logit, target) in logits.iter::<f32>().zip(target.iter::<f32>()) {
+        let logits = logits.into_data();
+        for (logit, &target) in logits.iter::<f32>().zip(target) {
             // A probability above one half is a logit above zero.
             sums.add(f64::from(logit), f64::from(target), 0.0);
         }

@@ -10,6 +10,7 @@ use hubmap_models::{SegModel, SegModelConfig};
 
 use crate::config::TrainConfig;
 use crate::fit::{FoldPlan, FoldReport, Observer, fit_fold};
+use crate::replicas::{Division, Replicas};
 use crate::run_dir::RunDir;
 
 /// The settings of a run, one field per table of the config.
@@ -81,16 +82,18 @@ pub enum RunPlace<'a> {
 /// Trains the folds of the config in sequence, or only the fold at position `only`.
 ///
 /// Settings and data of every fold are checked before a folder is made. Tiles that are kept in memory are those of the
-/// fold under way. Folds of a resumed run that are done are only reported.
+/// fold under way. Folds of a resumed run that are done are only reported. Several devices share every batch.
 pub fn train_run(
     settings: &RunSettings,
     only: Option<usize>,
     place: RunPlace<'_>,
-    device: &Device,
+    devices: &[Device],
     observer: &dyn Observer,
 ) -> Result<RunReport> {
     settings.validate()?;
     let RunSettings { model, data, data_gen, train, resolved_toml } = settings;
+    let division = Division::new(train.batch_size, train.micro_batch_size, devices.len())?;
+    let replicas = Replicas::start(devices, division, train.loss, train.precision)?;
     let fold_idxs: Vec<usize> = match only {
         Some(fold_idx) => vec![fold_idx],
         None => (0..data.folds.len()).collect(),
@@ -129,7 +132,7 @@ pub fn train_run(
             config: train,
             train: &train_loader,
             valid: &valid_loader,
-            device: device.clone(),
+            replicas: &replicas,
         };
         let report = fit_fold(&plan, &run, observer).with_context(|| format!("fold `{name}`"))?;
         folds.push((fold_idx, name.clone(), report));

@@ -44,6 +44,8 @@ pub struct HistoryRow {
     pub valid_dice_ema: Option<f64>,
     /// Wall time of the epoch in seconds, validation included.
     pub seconds: f64,
+    /// Share of the time of the training steps in which they waited for batches.
+    pub data_wait: f64,
 }
 
 impl RunDir {
@@ -187,10 +189,12 @@ impl FoldDir {
         let optional = |value: Option<f64>| value.map_or_else(String::new, |v| format!("{v:.6}"));
         let lines = rows.iter().map(|row| {
             let (valid, ema) = (optional(row.valid_dice), optional(row.valid_dice_ema));
-            let HistoryRow { epoch, rate, train_loss, train_dice, seconds, .. } = row;
-            format!("{epoch},{rate:.8},{train_loss:.6},{train_dice:.6},{valid},{ema},{seconds:.1}\n")
+            let HistoryRow { epoch, rate, train_loss, train_dice, seconds, data_wait, .. } = row;
+            format!(
+                "{epoch},{rate:.8},{train_loss:.6},{train_dice:.6},{valid},{ema},{seconds:.1},{data_wait:.4}\n"
+            )
         });
-        let header = "epoch,rate,train_loss,train_dice,valid_dice,valid_dice_ema,seconds\n".to_owned();
+        let header = "epoch,rate,train_loss,train_dice,valid_dice,valid_dice_ema,seconds,data_wait\n".to_owned();
         let text: String = std::iter::once(header).chain(lines).collect();
         write_file(&self.path.join("history.csv"), text.as_bytes())
     }

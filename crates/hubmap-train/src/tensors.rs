@@ -14,7 +14,7 @@ pub fn masks_tensor(batch: &Batch, device: &Device) -> Tensor<4> {
     upload(&batch.masks, device)
 }
 
-fn upload(array: &Array4<f32>, device: &Device) -> Tensor<4> {
+pub(crate) fn upload(array: &Array4<f32>, device: &Device) -> Tensor<4> {
     let (n, c, h, w) = array.dim();
     let values: Vec<f32> = match array.as_slice() {
         Some(values) => values.to_vec(),

@@ -1,10 +1,14 @@
 //! The operations composed of Burn's own, for any backend.
+//!
+//! Maps may hold fewer bits than the weights, which are then rounded to them in every operation, gradients included:
+//! that is training in mixed precision. Normalisations compute in the weights' precision.
 
+use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
 use burn::tensor::activation::{relu, sigmoid};
-use burn::tensor::module::{batch_norm_train, interpolate};
-use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
+use burn::tensor::module::{batch_norm_train, conv2d, interpolate};
+use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 
 use super::{Affine, BatchMoments, Ending, Gate, Input, Maps};
 
@@ -19,13 +23,26 @@ pub(super) fn convolve(inputs: &[Input], conv: &Conv2d) -> Maps {
         .map(|input| if input.upsampled { upsample2(input.maps.clone()) } else { input.maps.clone() })
         .collect();
     let maps = if parts.len() == 1 { parts.remove(0) } else { Maps::concatenate(parts) };
-    Maps::from_channels_first(conv.forward(maps.into_channels_first()))
+    Maps::from_channels_first(convolve_one(maps.into_channels_first(), conv))
+}
+
+/// `[n, c, h, w]` through a layer, in the precision of the maps.
+fn convolve_one(maps: Tensor<4>, conv: &Conv2d) -> Tensor<4> {
+    let dtype = maps.dtype();
+    let padding = match conv.padding {
+        PaddingConfig2d::Valid => [0, 0],
+        PaddingConfig2d::Explicit(top, left, bottom, right) if (top, left) == (bottom, right) => [top, left],
+        _ => return conv.forward(maps),
+    };
+    let weight = conv.weight.val().cast(dtype);
+    let bias = conv.bias.as_ref().map(|bias| bias.val().cast(dtype));
+    conv2d(maps, weight, bias, ConvOptions::new(conv.stride, padding, conv.dilation, conv.groups))
 }
 
 pub(super) fn squeeze_and_excite(maps: Maps, gate: &Gate<'_>) -> Maps {
     let mean = Maps(maps.0.clone().mean_dim(2).mean_dim(1));
-    let squeezed = relu(gate.squeeze.forward(mean.into_channels_first()));
-    let gates = sigmoid(gate.excite.forward(squeezed));
+    let squeezed = relu(convolve_one(mean.into_channels_first(), gate.squeeze));
+    let gates = sigmoid(convolve_one(squeezed, gate.excite));
     Maps(maps.0.mul(Maps::from_channels_first(gates).0))
 }
 
@@ -36,15 +53,17 @@ pub(super) fn batch_norm(
     epsilon: f64,
     ending: Ending,
 ) -> (Maps, BatchMoments) {
-    let normalised = batch_norm_train(maps.into_channels_first(), weight, bias, epsilon);
-    let maps = Maps::from_channels_first(normalised.output).end(ending);
+    let dtype = maps.0.dtype();
+    let maps = maps.into_channels_first().cast(weight.dtype());
+    let normalised = batch_norm_train(maps, weight, bias, epsilon);
+    let maps = Maps::from_channels_first(normalised.output.cast(dtype)).end(ending);
     (maps, BatchMoments { mean: normalised.mean, variance: normalised.variance })
 }
 
 pub(super) fn scale_and_shift(maps: Maps, affine: Affine, ending: Ending) -> Maps {
     let [scale, shift] = [affine.scale, affine.shift].map(|t| {
         let [channels] = t.dims();
-        t.reshape([1, 1, 1, channels])
+        t.cast(maps.0.dtype()).reshape([1, 1, 1, channels])
     });
     Maps(maps.0.mul(scale).add(shift)).end(ending)
 }

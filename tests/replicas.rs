@@ -23,10 +23,12 @@ fn batch(n: usize, seed: usize) -> Batch {
         y.abs_diff(SIDE / 2).pow(2) + x.abs_diff(SIDE / 2).pow(2) < radius * radius
     };
     let images = Array4::from_shape_fn((n, 3, SIDE, SIDE), |(i, c, y, x)| {
-        let noise = ((i * 7 + c * 31 + y * 131 + x * 37 + seed * 11) * 2_654_435_761 % 1000) as f32 / 500.0 - 1.0;
+        let noise =
+            ((i * 7 + c * 31 + y * 131 + x * 37 + seed * 11) * 2_654_435_761 % 1000) as f32 / 500.0 - 1.0;
         noise + if inside(i, y, x) { 1.5 } else { 0.0 }
     });
-    let masks = Array4::from_shape_fn((n, 1, SIDE, SIDE), |(i, _, y, x)| f32::from(u8::from(inside(i, y, x))));
+    let masks =
+        Array4::from_shape_fn((n, 1, SIDE, SIDE), |(i, _, y, x)| f32::from(u8::from(inside(i, y, x))));
     Batch { images, masks, names: (0..n).map(|i| i.to_string()).collect() }
 }
 
@@ -57,7 +59,12 @@ fn flat(gradients: &GradientsParams, model: &SegModel) -> Vec<f32> {
     flat.1
 }
 
-fn replicas(devices: &[Device], batch_size: usize, micro_batch_size: usize, precision: Precision) -> Replicas {
+fn replicas(
+    devices: &[Device],
+    batch_size: usize,
+    micro_batch_size: usize,
+    precision: Precision,
+) -> Replicas {
     let division = Division::new(batch_size, micro_batch_size, devices.len()).unwrap();
     Replicas::start(devices, division, LossConfig::BCE_DICE, precision).unwrap()
 }
@@ -133,13 +140,15 @@ fn fewer_bits_give_nearly_the_same_gradients() {
     let flex = Device::flex();
     let model = UNET.init_seeded(3, &flex.clone().autodiff());
     let gradients = |precision, scale| {
-        let outcome = replicas(&[flex.clone()], 4, 2, precision).gradients(&model, &batch(4, 0), scale).unwrap();
+        let outcome =
+            replicas(&[flex.clone()], 4, 2, precision).gradients(&model, &batch(4, 0), scale).unwrap();
         (outcome.loss, flat(&outcome.gradients, &model))
     };
     let (loss, exact) = gradients(Precision::F32, 1.0);
     let norm = |values: &[f32]| values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+    // Rounding grows from layer to layer through a network with random weights: near the head it is a hundredth.
     for (precision, scale, tolerance) in
-        [(Precision::F32, 1024.0, 1e-6), (Precision::Bf16, 1.0, 0.4), (Precision::F16, 1024.0, 0.06)]
+        [(Precision::F32, 1024.0, 1e-6), (Precision::Bf16, 1.0, 0.4), (Precision::F16, 65_536.0, 0.2)]
     {
         let (found_loss, found) = gradients(precision, scale);
         assert!((found_loss - loss).abs() < tolerance * loss, "{precision:?}: {found_loss}, not {loss}");
@@ -148,6 +157,9 @@ fn fewer_bits_give_nearly_the_same_gradients() {
         let relative = norm(&error) / norm(&exact);
         println!("{precision:?}: gradients off by {relative:.4}");
         assert!(relative < tolerance, "{precision:?}: off by {relative}");
+        let head = exact.len() - 145..exact.len();
+        let relative_head = norm(&error[head.clone()]) / norm(&exact[head]);
+        assert!(relative_head < 0.02, "{precision:?}: the head is off by {relative_head}");
         // Other numbers, but for those of a scale that is a power of 2.
         assert_eq!(relative > 1e-4, precision != Precision::F32);
     }

@@ -212,6 +212,36 @@ fn a_run_that_is_interrupted_in_any_step_goes_on_in_the_next() {
     assert!(n_inside >= 3, "{n_inside} inside epochs, {n_ends} at ends: epochs of more steps are wanted");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_an_error_that_leaves_the_state_before() {
+    let tiles = Tiles::new();
+    let (settings, devices) = (tiles.settings(), [Device::flex()]);
+    let (whole, out) = (tiles.path("whole"), tiles.path("out"));
+    let train =
+        |place: RunPlace<'_>, observer: &dyn Observer| train_run(&settings, None, place, &devices, observer);
+    train(RunPlace::NewUnder(&whole), &Silent).unwrap();
+    train(RunPlace::NewUnder(&out), &After { n_steps: 4, n_done: Cell::new(0) }).unwrap_err();
+    let run = run_in(&out).unwrap();
+    let state = std::fs::read(run.join("fold_0/last.safetensors")).unwrap();
+    // No file may have more than 2^20 bytes, in blocks of 512: less than any state, and what is beyond is an error as on
+    // a full disk, because the signal is ignored.
+    let limited = "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", limited]).arg(executable("hubmap-train")).args(["--quiet", "--resume"]).arg(&run);
+    let output = command.output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("cannot write") && message.contains(".safetensors"), "{message}");
+    assert!(
+        std::fs::read(run.join("fold_0/last.safetensors")).unwrap() == state,
+        "the state before is whole"
+    );
+    assert_finished(&out);
+    train(RunPlace::Resumed(&RunDir::open(&run).unwrap()), &Silent).unwrap();
+    assert_same(&results(&out), &results(&whole), "the run on the full disk");
+}
+
 #[test]
 fn killed_and_interrupted_runs_end_as_if_nothing_had_happened() {
     let tiles = Tiles::new();

@@ -3,13 +3,14 @@
     python check_tensorboard.py BIN_DIR      # the folder with hubmap-demo, hubmap-data-gen and hubmap-train
 
 Needs tensorboard. Trains a small network on synthetic slides, starts TensorBoard on the run folder and asks its HTTP
-interface for every scalar.
+interface for every scalar and picture.
 """
 
 import csv
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -36,7 +37,8 @@ epochs = 4
 batch_size = 2
 valid_every = 2
 """
-PER_EPOCH = ["epoch/loss", "epoch/rate", "epoch/images_per_second", "dice/train"]
+PER_EPOCH = ["epoch/loss", "epoch/rate", "epoch/images_per_second", "epoch/data_wait", "dice/train"]
+PICTURES = "valid/image_target_prediction"
 PER_VALIDATION = ["dice/valid", "dice/valid_ema"]
 PER_STEP = ["step/loss", "step/bce", "step/dice"]
 
@@ -80,7 +82,8 @@ def check(port, run_dir):
     assert sorted(tags) == sorted(PER_EPOCH + PER_VALIDATION + PER_STEP), sorted(tags)
     with open(os.path.join(run_dir, "fold_0", "history.csv")) as file:
         history = list(csv.DictReader(file))
-    columns = {"epoch/loss": "train_loss", "epoch/rate": "rate", "dice/train": "train_dice"}
+    columns = {"epoch/data_wait": "data_wait"}
+    columns.update({"epoch/loss": "train_loss", "epoch/rate": "rate", "dice/train": "train_dice"})
     columns.update({"dice/valid": "valid_dice", "dice/valid_ema": "valid_dice_ema"})
     n_steps = 0
     for tag in tags:
@@ -95,9 +98,26 @@ def check(port, run_dir):
             expected = [float(row[columns[tag]]) for row in history if row[columns[tag]]]
             found = [value for _, _, value in points]
             assert len(found) == len(expected), (tag, found, expected)
-            assert all(abs(f - e) <= 1e-5 for f, e in zip(found, expected)), (tag, found, expected)
+            assert all(abs(f - e) <= 6e-5 for f, e in zip(found, expected)), (tag, found, expected)
     assert n_steps > 0 and n_steps % len(history) == 0, (n_steps, len(history))
+    check_pictures(port, len([row for row in history if row["valid_dice"]]))
     print("TensorBoard shows %d tags, %d steps and %d epochs as they were" % (len(tags), n_steps, len(history)))
+
+
+def check_pictures(port, n_validations):
+    """One PNG per validation: image, target and prediction of up to four samples of 32 px, with gaps of 4 px."""
+    tags = ask(port, "data/plugin/images/tags")["fold_0/logs"]
+    assert list(tags) == [PICTURES], tags
+    query = {"run": "fold_0/logs", "tag": PICTURES, "sample": 0}
+    found = ask(port, "data/plugin/images/images?" + urllib.parse.urlencode(query))
+    assert len(found) == n_validations, found
+    for picture in found:
+        url = "http://127.0.0.1:%d/data/plugin/images/individualImage?%s" % (port, picture["query"])
+        with urllib.request.urlopen(url) as answer:
+            png = answer.read()
+        width, height = struct.unpack(">II", png[16:24])
+        assert png[:8] == b"\x89PNG\r\n\x1a\n" and width == 3 * 36 + 4, (png[:24], width)
+        assert height in [n * 36 + 4 for n in (1, 2, 3, 4)], height
 
 
 def wait_for(answer):

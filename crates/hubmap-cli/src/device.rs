@@ -35,9 +35,7 @@ pub enum DeviceError {
     )]
     Unknown(String),
     /// A device that this build was made without.
-    #[error(
-        "device `{name}` is not in this build: build with `--features {feature}`, see docs/libtorch.md"
-    )]
+    #[error("device `{name}` is not in this build: build with `--features {feature}`, see docs/libtorch.md")]
     NotBuilt {
         /// What was asked for.
         name: String,
@@ -66,7 +64,8 @@ impl FromStr for DeviceSpec {
     type Err = DeviceError;
 
     fn from_str(name: &str) -> Result<Self, DeviceError> {
-        let index_after = |prefix: &str| name.strip_prefix(prefix).and_then(|text| text.parse::<usize>().ok());
+        let index_after =
+            |prefix: &str| name.strip_prefix(prefix).and_then(|text| text.parse::<usize>().ok());
         match name {
             "flex" => Ok(Self::Flex),
             "tch:cpu" => Self::tch_cpu(name),
@@ -269,8 +268,11 @@ mod tests {
     #[cfg(not(feature = "tch"))]
     #[test]
     fn a_build_without_a_backend_says_so() {
-        for (name, feature) in [("tch:cpu", "tch"), ("tch:cuda:0,1", "tch"), ("wgpu", "wgpu"), ("cuda:0", "cuda")] {
-            if (feature == "wgpu" && cfg!(feature = "wgpu")) || (feature == "cuda" && cfg!(feature = "cuda")) {
+        for (name, feature) in
+            [("tch:cpu", "tch"), ("tch:cuda:0,1", "tch"), ("wgpu", "wgpu"), ("cuda:0", "cuda")]
+        {
+            if (feature == "wgpu" && cfg!(feature = "wgpu")) || (feature == "cuda" && cfg!(feature = "cuda"))
+            {
                 continue;
             }
             let error = name.parse::<DeviceList>().map_err(|e| e.to_string());

@@ -13,10 +13,10 @@ use ndarray::Axis;
 use crate::config::TrainConfig;
 use crate::fold_state::{EpochSums, FoldProgress, FoldState};
 use crate::metric::DiceMeter;
-use crate::run_dir::{FoldDir, HistoryRow, RunDir};
 use crate::pictures::samples_picture;
 use crate::precision::{Precision, are_finite};
 use crate::replicas::{Replicas, StepGradients};
+use crate::run_dir::{FoldDir, HistoryRow, RunDir};
 use crate::tensorboard::EventWriter;
 use crate::tensors::images_tensor;
 
@@ -198,7 +198,9 @@ fn train_epoch(
         let StepGradients { gradients, terms, loss, passes } = step;
         let is_good = config.precision != Precision::F16 || are_finite(&gradients, &model);
         if config.precision == Precision::F16 && !progress.loss_scale.update(is_good) {
-            bail!("gradients overflow in f16 in epoch {epoch}: train with train.precision = \"bf16\" or \"f32\"");
+            bail!(
+                "gradients overflow in f16 in epoch {epoch}: train with train.precision = \"bf16\" or \"f32\""
+            );
         }
         if is_good {
             model = optimizer.step(rate, model, gradients);
@@ -326,11 +328,7 @@ struct Validation {
     first: Option<(Batch, Vec<f32>)>,
 }
 
-fn validate(
-    model: &SegModel,
-    plan: &FoldPlan<'_>,
-    observer: &dyn Observer,
-) -> Result<Validation> {
+fn validate(model: &SegModel, plan: &FoldPlan<'_>, observer: &dyn Observer) -> Result<Validation> {
     let device = model.device();
     let (mut dice, mut first) = (DiceMeter::default(), None);
     for batch in plan.valid.epoch(0) {

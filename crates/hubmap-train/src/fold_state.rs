@@ -107,18 +107,9 @@ impl FoldState {
         config: &TrainConfig,
         device: &Device,
     ) -> Result<Option<Self>> {
-        let bytes = match std::fs::read(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            other => other.with_context(|| format!("cannot read {}", path.display()))?,
-        };
+        let Some(bytes) = read(path)? else { return Ok(None) };
         let attempt = || -> Result<Self> {
-            let (_, header) = SafeTensors::read_metadata(&bytes)?;
-            let about = header.metadata().as_ref().context("it has no metadata")?;
-            ensure!(
-                about.get("format").is_some_and(|format| format == FORMAT),
-                "it is not of the format `{FORMAT}`"
-            );
-            let progress = toml::from_str(about.get("progress").context("it has no progress")?)?;
+            let progress = progress_in(&bytes)?;
             let tensors = SafeTensors::deserialize(&bytes)?;
             let part = |name: &str| -> Result<Bytes> {
                 Ok(Bytes::from_bytes_vec(tensors.tensor(name)?.data().to_vec()))
@@ -134,11 +125,35 @@ impl FoldState {
                 .load_record(OptimizerRecord::from_bytes(part("optimizer")?)?);
             Ok(Self { model, optimizer, ema: Ema::from_shadow(average, config.ema.decay), progress })
         };
-        attempt().map(Some).with_context(|| {
-            format!(
-                "{}: not a state of this run's network; delete the file to train the fold from its beginning",
-                path.display()
-            )
-        })
+        attempt().map(Some).with_context(|| not_a_state(path))
     }
+}
+
+impl FoldProgress {
+    /// How far a file of state is; `None` if there is no file.
+    pub(crate) fn load(path: &Path) -> Result<Option<Self>> {
+        let Some(bytes) = read(path)? else { return Ok(None) };
+        progress_in(&bytes).map(Some).with_context(|| not_a_state(path))
+    }
+}
+
+fn not_a_state(path: &Path) -> String {
+    format!(
+        "{}: not a state of this run's network; delete the file to train the fold from its beginning",
+        path.display()
+    )
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+fn progress_in(bytes: &[u8]) -> Result<FoldProgress> {
+    let (_, header) = SafeTensors::read_metadata(bytes)?;
+    let about = header.metadata().as_ref().context("it has no metadata")?;
+    ensure!(about.get("format").is_some_and(|format| format == FORMAT), "it is not of the format `{FORMAT}`");
+    Ok(toml::from_str(about.get("progress").context("it has no progress")?)?)
 }

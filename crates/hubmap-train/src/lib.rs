@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+mod curves;
 mod ema;
 mod fit;
 mod flex_update;

@@ -9,9 +9,14 @@ use hubmap_data::{DataSource, Dataset, Loader, LoaderConfig, Shard};
 use hubmap_models::{SegModel, SegModelConfig};
 
 use crate::config::TrainConfig;
+use crate::curves::curves;
 use crate::fit::{FoldPlan, FoldReport, Observer, fit_fold};
+use crate::fold_state::FoldProgress;
 use crate::replicas::{Division, Replicas};
 use crate::run_dir::RunDir;
+
+/// Name of the picture of how training went.
+const CURVES: &str = "curves.png";
 
 /// The settings of a run, one field per table of the config.
 #[derive(Debug, Clone)]
@@ -118,10 +123,12 @@ pub fn train_run(
     };
     let mut folds = Vec::new();
     for (fold_idx, name, train_loader, valid_loader) in loaders {
+        let so_far = FoldProgress::load(&run.state_path(fold_idx))?;
+        let is_done = so_far.is_some_and(|progress| progress.n_epochs == train.epochs);
         for (loader, is_preloaded) in
             [(&train_loader, data.preload_train), (&valid_loader, data.preload_valid)]
         {
-            if is_preloaded {
+            if is_preloaded && !is_done {
                 loader.dataset().preload(observer.data()).with_context(|| format!("fold `{name}`"))?;
             }
         }
@@ -137,6 +144,13 @@ pub fn train_run(
         let report = fit_fold(&plan, &run, observer).with_context(|| format!("fold `{name}`"))?;
         folds.push((fold_idx, name.clone(), report));
     }
+    let mut histories = Vec::new();
+    // Folds that other processes have trained in this folder are drawn too.
+    for (fold_idx, name) in data.folds.iter().enumerate() {
+        let progress = FoldProgress::load(&run.state_path(fold_idx))?;
+        histories.extend(progress.map(|progress| (name.clone(), progress.history)));
+    }
+    curves(&histories).write_png(&run.path().join(CURVES))?;
     Ok(RunReport { run, folds })
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! output/2026_11_23_18_40_00/
 //!   config.toml                                   the resolved settings
+//!   curves.png                                    how training went, once it has ended
 //!   fold_0/history.csv                            one row per epoch
 //!   fold_0/models/e11_t12_ema_0.9312.safetensors  the best weights so far
 //!   fold_0/logs/events.out.tfevents.…             for TensorBoard
@@ -115,9 +116,19 @@ impl RunDir {
         self.path.join(CONFIG)
     }
 
+    /// Everything that continues a fold, whether it is there or not.
+    pub fn state_path(&self, fold_idx: usize) -> PathBuf {
+        self.fold_path(fold_idx).state_path()
+    }
+
+    /// The folder of a fold, which may not be there.
+    fn fold_path(&self, fold_idx: usize) -> FoldDir {
+        FoldDir { path: self.path.join(format!("fold_{fold_idx}")) }
+    }
+
     /// The folder of a fold, which is made.
     pub fn fold(&self, fold_idx: usize) -> Result<FoldDir> {
-        let path = self.path.join(format!("fold_{fold_idx}"));
+        let FoldDir { path } = self.fold_path(fold_idx);
         let models = path.join("models");
         fs::create_dir_all(&models).with_context(|| format!("cannot create {}", models.display()))?;
         Ok(FoldDir { path })
@@ -194,7 +205,8 @@ impl FoldDir {
                 "{epoch},{rate:.8},{train_loss:.6},{train_dice:.6},{valid},{ema},{seconds:.1},{data_wait:.4}\n"
             )
         });
-        let header = "epoch,rate,train_loss,train_dice,valid_dice,valid_dice_ema,seconds,data_wait\n".to_owned();
+        let header =
+            "epoch,rate,train_loss,train_dice,valid_dice,valid_dice_ema,seconds,data_wait\n".to_owned();
         let text: String = std::iter::once(header).chain(lines).collect();
         write_file(&self.path.join("history.csv"), text.as_bytes())
     }

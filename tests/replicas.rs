@@ -147,9 +147,12 @@ fn fewer_bits_give_nearly_the_same_gradients() {
     let (loss, exact) = gradients(Precision::F32, 1.0);
     let norm = |values: &[f32]| values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
     // Rounding grows from layer to layer through a network with random weights: near the head it is a hundredth.
-    for (precision, scale, tolerance) in
-        [(Precision::F32, 1024.0, 1e-6), (Precision::Bf16, 1.0, 0.4), (Precision::F16, 65_536.0, 0.2)]
-    {
+    // Flex adds up in `f16` where that is asked for, which LibTorch does not.
+    for (precision, scale, tolerance, head_tolerance) in [
+        (Precision::F32, 1024.0, 1e-6, 1e-6),
+        (Precision::Bf16, 1.0, 0.4, 0.02),
+        (Precision::F16, 65_536.0, 0.2, 0.1),
+    ] {
         let (found_loss, found) = gradients(precision, scale);
         assert!((found_loss - loss).abs() < tolerance * loss, "{precision:?}: {found_loss}, not {loss}");
         assert_eq!(found.len(), exact.len());
@@ -159,7 +162,7 @@ fn fewer_bits_give_nearly_the_same_gradients() {
         assert!(relative < tolerance, "{precision:?}: off by {relative}");
         let head = exact.len() - 145..exact.len();
         let relative_head = norm(&error[head.clone()]) / norm(&exact[head]);
-        assert!(relative_head < 0.02, "{precision:?}: the head is off by {relative_head}");
+        assert!(relative_head < head_tolerance, "{precision:?}: the head is off by {relative_head}");
         // Other numbers, but for those of a scale that is a power of 2.
         assert_eq!(relative > 1e-4, precision != Precision::F32);
     }

@@ -1,13 +1,14 @@
 //! Real slides through the executables. `HUBMAP_CORPUS=<folder>` says where they are; without it the tests fail.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod histology;
 mod outputs;
 
 use std::path::{Path, PathBuf};
 
 use hubmap_test_support::{fixture, run};
 
-fn corpus(relative: &str) -> PathBuf {
+pub(crate) fn corpus(relative: &str) -> PathBuf {
     let root = std::env::var_os("HUBMAP_CORPUS").unwrap_or_else(|| panic!("HUBMAP_CORPUS is not set"));
     let path = Path::new(&root).join(relative);
     assert!(path.exists(), "{} is missing", path.display());

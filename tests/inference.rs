@@ -143,12 +143,7 @@ mod tch {
 
     #[test]
     fn networks_match_pytorch() {
-        // A CUDA device is covered where there is one. There, run with NVIDIA_TF32_OVERRIDE=0: products of ten bits
-        // are not within the tolerance.
-        let devices: Vec<hubmap_cli::DeviceSpec> =
-            ["tch:cpu", "tch:cuda:0"].iter().filter_map(|name| name.parse().ok()).collect();
-        assert!(!devices.is_empty());
-        for device in devices {
+        for device in crate::tch_devices() {
             println!("on {device}");
             for (name, config) in RECIPES {
                 check(name, config, &device);

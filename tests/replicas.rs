@@ -199,3 +199,50 @@ fn batches_are_divided_evenly_or_not_at_all() {
     assert!(message.contains("train.micro_batch_size is 6") && message.ends_with("try 4"), "{message}");
     assert!(division(16, 0, 0).is_err());
 }
+
+#[cfg(feature = "tch")]
+mod tch {
+    use hubmap_models::{Attention, DecoderKind, SegModelConfig};
+
+    use super::*;
+
+    #[test]
+    fn gradients_are_those_of_flex_in_every_precision() {
+        // With attention and dense skips, every operation takes part.
+        let everything =
+            SegModelConfig { decoder: DecoderKind::UnetPlusPlus, attention: Attention::ScSe, ..UNET };
+        let gradients = |config: SegModelConfig, device: &Device, precision| {
+            let model = config.init_seeded(3, &device.clone().autodiff());
+            let replicas = replicas(std::slice::from_ref(device), 4, 2, precision);
+            let outcome = replicas.gradients(&model, &batch(4, 0), 1.0).unwrap();
+            (outcome.loss, flat(&outcome.gradients, &model))
+        };
+        let norm = |values: &[f32]| values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        for config in [UNET, everything] {
+            let (loss, exact) = gradients(config, &Device::flex(), Precision::F32);
+            for device in crate::tch_devices() {
+                for (precision, tolerance) in [(Precision::F32, 1e-3), (Precision::Bf16, 0.5)] {
+                    let (found_loss, found) = gradients(config, &device.device(), precision);
+                    let error: Vec<f32> = found.iter().zip(&exact).map(|(f, e)| f - e).collect();
+                    let relative = norm(&error) / norm(&exact);
+                    println!("{device} {precision:?}: loss {found_loss} of {loss}, gradients off by {relative:.2e}");
+                    assert_eq!(found.len(), exact.len());
+                    assert!(relative < tolerance && (found_loss - loss).abs() < tolerance * loss);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn two_devices_equal_one_with_two_passes_on_tch() {
+        for spec in crate::tch_devices() {
+            let device = spec.device();
+            let (losses, ..) = train(&replicas(&[device.clone()], 4, 2, Precision::F32), &device);
+            let (both_losses, ..) =
+                train(&replicas(&[device.clone(), device.clone()], 4, 0, Precision::F32), &device);
+            for (a, b) in losses.iter().zip(&both_losses) {
+                assert!((a - b).abs() < 1e-3, "{spec}: {losses:?} and {both_losses:?}");
+            }
+        }
+    }
+}

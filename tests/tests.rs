@@ -1,6 +1,16 @@
 //! Tests that cross crates. One binary, so that Burn is linked once.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+/// The devices of LibTorch: the CPU, and a CUDA device where there is one. There, run with `NVIDIA_TF32_OVERRIDE=0`:
+/// products of ten bits are not within the tolerances.
+#[cfg(feature = "tch")]
+fn tch_devices() -> Vec<hubmap_cli::DeviceSpec> {
+    let devices: Vec<hubmap_cli::DeviceSpec> =
+        ["tch:cpu", "tch:cuda:0"].iter().filter_map(|name| name.parse().ok()).collect();
+    assert!(!devices.is_empty());
+    devices
+}
+
 /// Weights from a formula, the same bit for bit as the Python side made them.
 mod recipe;
 

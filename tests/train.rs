@@ -436,8 +436,20 @@ impl ModuleMapper for GradientsInPlace<'_> {
 
 #[test]
 fn six_training_steps_of_the_tiny_model_match_pytorch() {
+    six_steps_match(Device::flex().autodiff());
+}
+
+#[cfg(feature = "tch")]
+#[test]
+fn six_training_steps_on_tch_match_pytorch() {
+    for device in crate::tch_devices() {
+        println!("on {device}");
+        six_steps_match(device.device().autodiff());
+    }
+}
+
+fn six_steps_match(device: Device) {
     let fixture_ = json("numerics/13_tiny_train/index.json");
-    let device = Device::flex().autodiff();
     let x: Array4<f32> = npy("numerics/13_tiny_train/x.npy");
     let y: Array4<f32> = npy("numerics/13_tiny_train/y.npy");
     let (x, y) = (to_tensor(&x, &device), to_tensor(&y, &device));

@@ -1,16 +1,17 @@
 //! Times the phases of a training step: our side of `compare/train.py`.
 //!
-//! Arguments: encoder, decoder, device, batch, side in pixels, steps, threads. Prints seconds per phase as JSON.
+//! Arguments: encoder, decoder, device, precision, batch, side in pixels, steps, threads. Prints seconds per phase as
+//! JSON.
 #![expect(clippy::expect_used, reason = "a bench that cannot train has nothing to measure")]
 #![expect(clippy::print_stdout, reason = "the figures are its output")]
 
 use std::time::Instant;
 
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
 use hubmap_cli::DeviceSpec;
 use hubmap_models::{Attention, DecoderKind, EncoderKind, SegModelConfig};
-use hubmap_train::{Ema, LossConfig, LossTerms, OptimizerConfig, adamw};
+use hubmap_train::{Ema, LossConfig, LossTerms, OptimizerConfig, Precision, adamw};
 use serde_json::{Map, Value, json};
 
 const LOSS: LossConfig = LossConfig::BCE_DICE;
@@ -35,9 +36,13 @@ fn discs(batch: usize, side: usize, device: &Device) -> Tensor<4> {
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [encoder, decoder, device, numbers @ ..] = args.as_slice() else {
-        panic!("ENCODER DECODER DEVICE …")
+    let [encoder, decoder, device, precision, numbers @ ..] = args.as_slice() else {
+        panic!("ENCODER DECODER DEVICE PRECISION …")
     };
+    let precision = [Precision::F32, Precision::Bf16, Precision::F16]
+        .into_iter()
+        .find(|p| p.name() == precision)
+        .expect("f32, bf16 or f16");
     let encoder: EncoderKind = encoder.parse().expect("an encoder");
     let decoder: DecoderKind = decoder.parse().expect("a decoder");
     let device = device.parse::<DeviceSpec>().expect("a device").device().autodiff();
@@ -56,7 +61,8 @@ fn main() {
     let mut last_loss = 0.0;
     for step in 0..N_WARM_UP + n_steps {
         let start = Instant::now();
-        let loss = LossTerms::new(&model.forward(images.clone()), &masks, &LOSS);
+        let logits = model.forward(images.clone().cast(precision.dtype())).cast(DType::F32);
+        let loss = LossTerms::new(&logits, &masks, &LOSS);
         last_loss = f64::from(loss.total.clone().into_scalar::<f32>());
         let forward = start.elapsed().as_secs_f64();
         let gradients = GradientsParams::from_grads(loss.total.backward(), &model);

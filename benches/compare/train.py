@@ -5,7 +5,7 @@
                      [--threads 2] [--rounds 2] [--json FILE]
 
 Needs torch and segmentation_models_pytorch, and the executable that `cargo build --release -p hubmap-benches --features networks` makes
-(`--features tch` for the devices of LibTorch, see docs/libtorch.md). On CUDA the rival also runs with mixed precision.
+(`--features tch` for the devices of LibTorch, see docs/devices.md). On CUDA both sides also run with mixed precision: ours in bf16, the rival in f16 as its autocast does.
 Both train the same network in single precision on one batch that stays the same: forward with BCE and Dice loss,
 backward, AdamW with amsgrad and two parameter groups, moving average of weights and running statistics. The sides
 alternate, each in a process of its own; the best and the median over all steps of the rounds count.
@@ -93,8 +93,9 @@ def run_torch(args, amp):
 def measure(name, args):
     """Runs one side in a process of its own: its JSON and its peak memory in MB."""
     settings = [args.encoder, args.decoder, args.device, str(args.batch), str(args.side), str(args.steps), str(args.threads)]
-    if name == "ours":
-        command = [OURS, *settings]
+    if name.startswith("ours"):
+        precision = "bf16" if name == "ours-bf16" else "f32"
+        command = [OURS, *settings[:3], precision, *settings[3:]]
     else:
         keys = ["--encoder", "--decoder", "--device", "--batch", "--side", "--steps", "--threads"]
         pairs = [part for pair in zip(keys, settings) for part in pair]
@@ -124,7 +125,7 @@ def main():
     if args.run:
         run_torch(args, amp=args.run == "torch-amp")
         return
-    sides = ["ours", "torch"] + (["torch-amp"] if "cuda" in args.device else [])
+    sides = ["ours", "torch"] + (["ours-bf16", "torch-amp"] if "cuda" in args.device else [])
     results = {}
     for _ in range(args.rounds):
         for name in sides:
@@ -137,11 +138,11 @@ def main():
     network = "%s with %s" % (args.decoder, args.encoder)
     where = "%s, %d threads" % (args.device, args.threads)
     print("%s, batch %d at %d px, %s, torch %s" % (network, args.batch, args.side, where, results["torch"]["torch"]))
-    print("%-10s" % "seconds" + "".join("%22s" % (name + " best / median") for name in sides) + "  ours to the others")
+    print("%-10s" % "seconds" + "".join("%22s" % (name + " best / median") for name in sides) + "  ours to torch, by precision")
     for phase in PHASES:
         found = [results[name]["seconds"][phase] for name in sides]
         cells = ["%12.4f / %7.4f" % (times["best"], times["median"]) for times in found]
-        ratios = ["%.2fx" % (found[0]["median"] / times["median"]) for times in found[1:]]
+        ratios = ["%.2fx" % (a["median"] / b["median"]) for a, b in zip(found[::2], found[1::2])]
         print("%-10s" % phase + "".join(cells) + "  " + "  ".join(ratios))
     print("%-10s" % "peak MB" + "".join("%22.0f" % results[name]["peak_mb"] for name in sides))
     if args.json:

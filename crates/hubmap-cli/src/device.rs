@@ -35,7 +35,7 @@ pub enum DeviceError {
     )]
     Unknown(String),
     /// A device that this build was made without.
-    #[error("device `{name}` is not in this build: build with `--features {feature}`, see docs/libtorch.md")]
+    #[error("device `{name}` is not in this build: build with `--features {feature}`, see docs/devices.md")]
     NotBuilt {
         /// What was asked for.
         name: String,

@@ -1,12 +1,15 @@
 //! Operations on feature maps whose channels lie side by side, with their gradients.
 //!
 //! On Burn's CPU backend, Flex, each operation is one pass of [`hubmap_kernels`] forward and a handwritten step
-//! backward (ADR 10). On every other backend, and for numbers other than `f32`, it is composed of Burn's own
-//! operations, which differentiate themselves.
+//! backward (ADR 10). On LibTorch with gradients, each is LibTorch's, differentiated by LibTorch. On every other backend,
+//! and for numbers other than `f32` on Flex, it is composed of Burn's own operations, which differentiate themselves.
 
 mod composed;
 mod flex;
 mod gradients;
+#[cfg(feature = "tch")]
+mod libtorch;
+mod record;
 #[cfg(test)]
 mod tests;
 
@@ -106,6 +109,10 @@ impl Maps {
         if let Some([maps]) = plain([&self.0]) {
             return Self(from_plain(flex::upsample2(&maps)));
         }
+        #[cfg(feature = "tch")]
+        if let Some(maps) = libtorch::upsample2(&self) {
+            return maps;
+        }
         composed::upsample2(self)
     }
 
@@ -126,6 +133,10 @@ impl Maps {
             if let (Some([maps, w1, w2]), Some([b1, b2])) = (plain(fours), plain([&biases[0], &biases[1]])) {
                 return Self(from_plain(flex::Gated::new(&maps, &w1, &b1, &w2, &b2).output));
             }
+        }
+        #[cfg(feature = "tch")]
+        if let Some(maps) = libtorch::squeeze_and_excite(&self, gate) {
+            return maps;
         }
         composed::squeeze_and_excite(self, gate)
     }
@@ -153,6 +164,10 @@ impl Maps {
             let normalised = gradients::batch_norm(maps, weight, bias, epsilon, ending.relu);
             let [mean, variance] = normalised.moments.map(|m| from_tracked(Tracked::from_inner(m)));
             return (Self(from_tracked(normalised.output)), BatchMoments { mean, variance });
+        }
+        #[cfg(feature = "tch")]
+        if let Some(normalised) = libtorch::batch_norm(&self, &weight, &bias, epsilon, &ending) {
+            return normalised;
         }
         composed::batch_norm(self, weight, bias, epsilon, ending)
     }
@@ -208,6 +223,10 @@ pub(crate) fn convolve(inputs: &[Input], conv: &Conv2d) -> Maps {
         if let (Some(maps), Some(bias)) = (plain_all(&maps), plain_all(&ones)) {
             return Maps(from_plain(call.forward(&maps, bias.first())));
         }
+    }
+    #[cfg(feature = "tch")]
+    if let Some(maps) = libtorch::convolve(inputs, conv) {
+        return maps;
     }
     composed::convolve(inputs, conv)
 }

@@ -1,86 +1,30 @@
 //! The operations on the CPU backend with gradients: forward through [`flex`], backward by hand.
 
 use burn::backend::Flex;
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use hubmap_kernels::normalization::{InputGradient, Passed, gradient_sums, moments};
 
 use super::Tracked;
 use super::flex::{self, ConvCall, GateValues, Gated, extent, in_order, tensor};
+use super::record::{Step, record, record_all};
 
 type Tensor = FloatTensor<Tracked>;
-type Checkpointing = burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 
-/// A step backward: from the gradient of the output to those of the inputs that want one.
-trait Step: Clone + Send + std::fmt::Debug + 'static {
-    /// Gradients of the inputs in their order, of those that are wanted. The gradient is in order.
-    fn gradients(self, gradient: FlexTensor, wanted: &[bool]) -> Vec<Option<FlexTensor>>;
-}
-
-/// What Burn keeps of an operation with `N` inputs.
-#[derive(Debug)]
-struct Node<S>(std::marker::PhantomData<fn() -> S>);
-
-impl<S: Step, const N: usize> Backward<Flex, N> for Node<S> {
-    type State = S;
-
-    fn backward(self, ops: Ops<S, N>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let gradient = grads.consume::<Flex>(&ops.node);
-        let ordered = in_order(&gradient);
-        drop(gradient);
-        let wanted = ops.parents.each_ref().map(Option::is_some);
-        let found = ops.state.gradients(ordered, &wanted);
-        for (parent, gradient) in ops.parents.into_iter().zip(found) {
-            if let (Some(parent), Some(gradient)) = (parent, gradient) {
-                grads.register::<Flex>(parent.id, gradient);
-            }
-        }
-    }
-}
-
-/// Enters an operation into the graph; `compute` makes its output and the step backward.
-fn record<S: Step, const N: usize>(
-    inputs: [Tensor; N],
-    compute: impl FnOnce(Vec<FlexTensor>) -> (FlexTensor, S),
-) -> Tensor {
-    let nodes = inputs.each_ref().map(Tensor::node);
-    let values = inputs.into_iter().map(Tensor::into_primitive).collect();
-    let (output, step) = compute(values);
-    match Node::<S>(std::marker::PhantomData).prepare::<Checkpointing>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(prepared) => prepared.finish(step, output),
-        OpsKind::UnTracked(prepared) => prepared.finish(output),
-    }
-}
-
-/// [`record`] for a number of inputs that is known at run time.
-fn record_all<S: Step>(
-    inputs: Vec<Tensor>,
-    compute: impl FnOnce(Vec<FlexTensor>) -> (FlexTensor, S),
-) -> Tensor {
-    /// Inputs as an array of one of the lengths.
-    macro_rules! by_length {
-        ($($n:literal)+) => {
-            match inputs.len() {
-                $($n => match <[Tensor; $n]>::try_from(inputs) {
-                    Ok(inputs) => record(inputs, compute),
-                    Err(inputs) => unreachable!("{} inputs", inputs.len()),
-                },)+
-                n => panic!("an operation of {n} inputs has no gradient"),
-            }
-        };
-    }
-    by_length!(1 2 3 4 5 6 7 8)
+/// A gradient in order, instead of the one given.
+fn ordered(gradient: FlexTensor) -> FlexTensor {
+    let ordered = in_order(&gradient);
+    // Only now may what has no other owner change in place.
+    drop(gradient);
+    ordered
 }
 
 #[derive(Debug, Clone)]
 struct Upsample2;
 
-impl Step for Upsample2 {
+impl Step<Flex> for Upsample2 {
     fn gradients(self, gradient: FlexTensor, _wanted: &[bool]) -> Vec<Option<FlexTensor>> {
-        vec![Some(flex::upsample2_gradient(&gradient))]
+        vec![Some(flex::upsample2_gradient(&ordered(gradient)))]
     }
 }
 
@@ -106,8 +50,9 @@ pub(super) fn convolve(maps_and_weight: Vec<Tensor>, bias: Vec<Tensor>, call: Co
     })
 }
 
-impl Step for Convolve {
+impl Step<Flex> for Convolve {
     fn gradients(mut self, gradient: FlexTensor, wanted: &[bool]) -> Vec<Option<FlexTensor>> {
+        let gradient = ordered(gradient);
         let Some(weight) = self.values.pop() else { return Vec::new() };
         let wants = |at: usize| wanted.get(at).copied().unwrap_or(false);
         let maps = self.values;
@@ -214,8 +159,9 @@ struct BatchNorm {
     shift: Vec<f32>,
 }
 
-impl Step for BatchNorm {
-    fn gradients(self, mut gradient: FlexTensor, wanted: &[bool]) -> Vec<Option<FlexTensor>> {
+impl Step<Flex> for BatchNorm {
+    fn gradients(self, gradient: FlexTensor, wanted: &[bool]) -> Vec<Option<FlexTensor>> {
+        let mut gradient = ordered(gradient);
         let Self { kept, centre, inverse, scale, shift } = self;
         let passed = kept.passed(&scale, &shift);
         let input = kept.input.storage::<f32>();
@@ -265,8 +211,9 @@ struct ScaleAndShift {
     shift: Vec<f32>,
 }
 
-impl Step for ScaleAndShift {
-    fn gradients(self, mut gradient: FlexTensor, _wanted: &[bool]) -> Vec<Option<FlexTensor>> {
+impl Step<Flex> for ScaleAndShift {
+    fn gradients(self, gradient: FlexTensor, _wanted: &[bool]) -> Vec<Option<FlexTensor>> {
+        let mut gradient = ordered(gradient);
         let Self { kept, scale, shift } = self;
         let passed = kept.passed(&scale, &shift);
         let input = kept.input.storage::<f32>();
@@ -303,9 +250,9 @@ pub(super) fn squeeze_and_excite([maps, squeeze, excite]: [Tensor; 3], [b1, b2]:
     })
 }
 
-impl Step for SqueezeAndExcite {
+impl Step<Flex> for SqueezeAndExcite {
     fn gradients(self, gradient: FlexTensor, _wanted: &[bool]) -> Vec<Option<FlexTensor>> {
-        let all = self.kept.gradients(&self.maps, &self.squeeze, &self.excite, gradient);
+        let all = self.kept.gradients(&self.maps, &self.squeeze, &self.excite, ordered(gradient));
         [all.maps, all.squeeze, all.squeeze_bias, all.excite, all.excite_bias].map(Some).into()
     }
 }

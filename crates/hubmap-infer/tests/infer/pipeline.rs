@@ -6,7 +6,7 @@ use anyhow::Result;
 use half::f16;
 use hubmap_data::Normalization;
 use hubmap_infer::{
-    Interrupted, PredictConfig, Predictor, ProbabilityMap, Progress, RowSink, SegmentTiles, Tta,
+    Blend, Interrupted, PredictConfig, Predictor, ProbabilityMap, Progress, RowSink, SegmentTiles, Tta,
 };
 use hubmap_io::{MemorySlide, RasterReader as _, Size, Window};
 use ndarray::{Array2, Array3, Array4, ArrayRef2, Axis, s};
@@ -14,7 +14,7 @@ use ndarray::{Array2, Array3, Array4, ArrayRef2, Axis, s};
 /// A predictor around one closure.
 pub(crate) fn predictor(
     config: PredictConfig,
-    model: impl Fn(&Array4<f32>) -> Result<Array4<f32>> + 'static,
+    model: impl Fn(&Array4<f32>) -> Result<Array4<f32>> + Send + Sync + 'static,
 ) -> Predictor {
     let model: Box<dyn SegmentTiles> = Box::new(model);
     Predictor::new(vec![model], Normalization::KIDNEY, config).unwrap()
@@ -34,7 +34,7 @@ pub(crate) fn patterned_slide(size: Size) -> MemorySlide {
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature of a network")]
 /// The red plane as logits, which makes a tile's place in the map visible.
-fn red_plane(tiles: &Array4<f32>) -> Result<Array4<f32>> {
+pub(crate) fn red_plane(tiles: &Array4<f32>) -> Result<Array4<f32>> {
     Ok(tiles.slice(s![.., ..1, .., ..]).to_owned())
 }
 
@@ -69,13 +69,38 @@ fn pixels_land_where_they_came_from() {
 }
 
 #[test]
-fn batches_threads_and_strips_do_not_change_the_map() {
+fn batches_threads_and_queues_do_not_change_the_map() {
     let slide = patterned_slide(Size::new(401, 290));
-    let config = PredictConfig { tta: Tta::D4, ..small_config() };
-    let expected = predictor(config.clone(), red_plane).predict_map(&slide).unwrap();
-    for (batch, read_threads, read_ahead) in [(1, 1, 1), (2, 3, 1), (7, 2, 4), (100, 5, 2)] {
-        let config = PredictConfig { batch, read_threads, read_ahead, ..config.clone() };
-        assert_eq!(predictor(config, red_plane).predict_map(&slide).unwrap(), expected, "batch {batch}");
+    for (blend, overlap) in [(Blend::Crop, 0), (Blend::Mean, 9), (Blend::Gaussian, 16)] {
+        let config = PredictConfig { tta: Tta::D4, blend, overlap, ..small_config() };
+        let expected = predictor(config.clone(), red_plane).predict_map(&slide).unwrap();
+        for (batch, read_threads, read_ahead, write_ahead) in
+            [(1, 1, 1, 1), (2, 3, 1, 5), (7, 2, 4, 1), (100, 5, 2, 2)]
+        {
+            let config = PredictConfig { batch, read_threads, read_ahead, write_ahead, ..config.clone() };
+            let ours = predictor(config, red_plane).predict_map(&slide).unwrap();
+            assert_eq!(ours, expected, "{blend:?}, batch {batch}");
+        }
+    }
+}
+
+#[test]
+fn blends_agree_where_a_network_sees_the_same_in_every_tile() {
+    // At scale 1 every tile that covers a pixel gives it the same probability, and all blends the same map.
+    let slide = patterned_slide(Size::new(150, 83));
+    let map = |blend, overlap| {
+        let config = PredictConfig { scale: 1, blend, overlap, ..small_config() };
+        predictor(config, red_plane).predict_map(&slide).unwrap().probabilities
+    };
+    let expected = map(Blend::Crop, 0);
+    for (blend, overlap) in [(Blend::Mean, 0), (Blend::Mean, 31), (Blend::Gaussian, 0), (Blend::Gaussian, 11)]
+    {
+        for (ours, expected) in map(blend, overlap).iter().zip(&expected) {
+            assert!(
+                ours.to_bits().abs_diff(expected.to_bits()) <= 1,
+                "{blend:?} {overlap}: {ours} {expected}"
+            );
+        }
     }
 }
 
@@ -121,14 +146,14 @@ fn rows_arrive_in_order_and_once() {
     let slide = patterned_slide(Size::new(250, 340));
     let mut sink = InOrder { next_row: 0, calls: 0 };
     let config = PredictConfig { batch: 2, ..small_config() };
-    predictor(config, red_plane).predict(&slide, &mut sink, &()).unwrap();
+    predictor(config, red_plane).predict(&slide, &mut sink, None, &()).unwrap();
     assert_eq!((sink.next_row, sink.calls), (340, 4));
 }
 
 /// Counts blocks and stops after some.
-struct StopAfter {
-    n_blocks: std::cell::Cell<usize>,
-    limit: usize,
+pub(crate) struct StopAfter {
+    pub(crate) n_blocks: std::cell::Cell<usize>,
+    pub(crate) limit: usize,
 }
 
 impl Progress for StopAfter {
@@ -147,7 +172,7 @@ fn progress_counts_blocks_and_can_stop() {
     let run = |limit| {
         let progress = StopAfter { n_blocks: 0.into(), limit };
         let mut map = ProbabilityMap::new(slide.size());
-        let result = predictor(small_config(), red_plane).predict(&slide, &mut map, &progress);
+        let result = predictor(small_config(), red_plane).predict(&slide, &mut map, None, &progress);
         (progress.n_blocks.get(), result)
     };
     let (n_blocks, result) = run(usize::MAX);

@@ -9,9 +9,9 @@
 //! A stage that ends, for whatever reason, drops its ends of the queues; its neighbours see that and end, too.
 //! The reason is kept in [`Failure`].
 //!
-//! In memory at once are, besides what the [`Merger`] holds: `read_ahead + 1` tiles for each reader (one of them at full
-//! resolution), a batch in dispatch and one for each replica, results of at most [`BATCHES_APART`] batches for each
-//! replica, and `write_ahead + 2` strips.
+//! In memory at once are, besides what the [`TileReader`] and the [`Merger`] hold: `read_ahead + 1` tiles for each reader
+//! and a piece of the slide at full resolution, a batch in dispatch and one for each replica, results of at most
+//! [`BATCHES_APART`] batches for each replica, and `write_ahead + 2` strips.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -89,12 +89,15 @@ impl Pipeline<'_> {
         let failed = &failure;
         let to_predict: Vec<usize> =
             (0..self.blocks.len()).filter(|&idx| self.origins[idx] == Origin::Networks).collect();
+        let windows = to_predict.iter().map(|&block_idx| self.blocks[block_idx].read);
+        let reader = TileReader::new(self.slide, self.normalization, self.config.scale, windows, self.clock);
+        let reader = &reader;
         std::thread::scope(|scope| {
             let lanes: Vec<_> = (0..self.config.read_threads.min(to_predict.len()))
                 .map(|lane| {
                     let (sender, receiver) = bounded(self.config.read_ahead);
                     let idxs = to_predict.iter().skip(lane).step_by(self.config.read_threads);
-                    scope.spawn(move || failed.run("reader's thread", || self.read(idxs, &sender)));
+                    scope.spawn(move || failed.run("reader's thread", || self.read(reader, idxs, &sender)));
                     receiver
                 })
                 .collect();
@@ -136,13 +139,12 @@ impl Pipeline<'_> {
 
     fn read<'b>(
         &self,
+        reader: &TileReader<'_>,
         block_idxs: impl Iterator<Item = &'b usize>,
         tiles: &Sender<Array3<f32>>,
     ) -> Result<()> {
-        let reader =
-            TileReader { normalization: self.normalization, scale: self.config.scale, clock: self.clock };
         for &block_idx in block_idxs {
-            if tiles.send(reader.read(self.slide, self.blocks[block_idx].read)?).is_err() {
+            if tiles.send(reader.read(self.blocks[block_idx].read)?).is_err() {
                 break;
             }
         }

@@ -126,7 +126,9 @@ fn remove_small(mask: &mut Array2<u8>, min_pixels: usize) {
             }
         }
         if piece.len() < min_pixels {
-            piece.iter().for_each(|&pixel| mask[pixel] = 0);
+            for &pixel in &piece {
+                mask[pixel] = 0;
+            }
         }
     }
     mask.mapv_inplace(|value| u8::from(value == KEPT));
@@ -143,7 +145,9 @@ fn dilate(mask: &Array2<u8>, radius: usize) -> Array2<u8> {
                 let first =
                     if at > 0 && source[at - 1] != 0 { at + radius } else { at.saturating_sub(radius) };
                 let last = (at + radius).min(out.len() - 1);
-                (first..=last).for_each(|i| out[i] = 1);
+                for i in first..=last {
+                    out[i] = 1;
+                }
             }
         }
     }

@@ -23,11 +23,9 @@ impl Watched {
         Self { inner, windows: Mutex::default() }
     }
 
-    /// The windows that were read, in the order of blocks.
+    /// The windows that were read.
     fn take_windows(&self) -> Vec<Window> {
-        let mut windows = std::mem::take(&mut *self.windows.lock().unwrap_or_else(PoisonError::into_inner));
-        windows.sort_by_key(|window| (window.y, window.x));
-        windows
+        std::mem::take(&mut *self.windows.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -46,6 +44,10 @@ impl RasterReader for Watched {
 
     fn microns_per_px(&self) -> Option<f64> {
         self.inner.microns_per_px()
+    }
+
+    fn chunk_size(&self) -> Size {
+        Size::new(64, 64)
     }
 
     fn read_with(&self, window: Window, options: &ReadOptions<'_>, out: ArrayViewMut3<'_, u8>) -> Result<()> {
@@ -88,7 +90,9 @@ fn all_objects_lie_in_tissue_and_glass_is_not_read() {
     let windows = slide.take_windows();
     let (everything, without) = predict(small_config(), &slide);
     assert_eq!((without.n_skipped, without.tissue), (0, None));
-    assert_eq!(slide.take_windows().len(), without.n_blocks);
+    let area = |windows: &[Window]| windows.iter().map(|window| window.size().area()).sum::<u64>();
+    let (read, all) = (area(&windows), area(&slide.take_windows()));
+    assert!(all >= slide.size().area() && read * 5 < all * 3, "{read} of {all} px");
 
     let tissue = stats.tissue.unwrap();
     let objects = truth.mask();
@@ -104,7 +108,10 @@ fn all_objects_lie_in_tissue_and_glass_is_not_read() {
     let blocks = predictor(skipping(), red_plane).grid(slide.size());
     let (kept, skipped): (Vec<Block>, Vec<Block>) = blocks.row_major().partition(|b| tissue.touches(b.paste));
     assert_eq!((kept.len(), skipped.len()), (stats.n_blocks - stats.n_skipped, stats.n_skipped));
-    assert_eq!(windows, kept.iter().map(|block| block.read).collect::<Vec<_>>());
+    for window in windows {
+        let is_needed = kept.iter().any(|block| block.read.intersect(&window).is_some());
+        assert!(is_needed, "{window} was read for no block");
+    }
     let of = |map: &ProbabilityMap, block: &Block| {
         let Window { x, y, width, height } = block.paste;
         let (x, y) = (x as usize, y as usize);

@@ -5,7 +5,7 @@ mod cropped;
 
 use half::f16;
 use hubmap_io::Window;
-use ndarray::{Array2, ArrayRef2, s};
+use ndarray::Array2;
 
 use self::blended::Blended;
 use self::cropped::Cropped;
@@ -62,12 +62,6 @@ impl Merger {
             Self::Blended(merger) => merger.push(block, kept.as_deref(), emit),
         }
     }
-}
-
-/// `window` of a `[h, w]` array.
-pub(crate) fn part(array: &ArrayRef2<f32>, window: Window) -> Array2<f32> {
-    let (x, y) = (window.x as usize, window.y as usize);
-    array.slice(s![y..y + window.height as usize, x..x + window.width as usize]).to_owned()
 }
 
 /// Makes the strips of rows `y0..y1` of a slide; `fill(y, rows)` writes those from `y`, which are 0 before.

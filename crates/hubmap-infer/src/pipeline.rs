@@ -26,7 +26,7 @@ use crate::blocks::Block;
 use crate::config::PredictConfig;
 use crate::failure::Failure;
 use crate::journal::BlockJournal;
-use crate::merge::{Merger, Strip, part};
+use crate::merge::{Merger, Strip};
 use crate::predictor::RowSink;
 use crate::progress::{Interrupted, Progress};
 use crate::reader::TileReader;
@@ -211,12 +211,11 @@ impl Pipeline<'_> {
             let start = Instant::now();
             let Ok(batch) = batches.recv() else { return Ok(()) };
             self.clock.add(Stage::Wait, start.elapsed());
-            let probabilities =
-                self.clock.time(Stage::Infer, || replica.probabilities(&batch.tiles, self.config))?;
-            let kept = batch.block_idxs.iter().zip(&probabilities).map(|(&block_idx, probabilities)| {
-                (block_idx, part(probabilities, Merger::kept(self.config, self.blocks[block_idx])))
-            });
-            let kept: Kept = kept.collect();
+            let windows: Vec<_> =
+                batch.block_idxs.iter().map(|&idx| Merger::kept(self.config, self.blocks[idx])).collect();
+            let predict = || replica.probabilities(&batch.tiles, &windows, self.config);
+            let kept = self.clock.time(Stage::Infer, predict)?;
+            let kept: Kept = batch.block_idxs.into_iter().zip(kept).collect();
             let event = Event::Done { batch_idx: batch.idx, n_blocks: kept.len() };
             if results.send(kept).is_err() || events.send(event).is_err() {
                 return Ok(());

@@ -182,7 +182,9 @@ impl Predictor {
     /// Public for callers with tiles of their own, such as previews; the results do not depend on how tiles
     /// are grouped.
     pub fn probabilities(&self, tiles: &[Array3<f32>]) -> Result<Vec<Array2<f32>>> {
-        self.replicas[0].probabilities(tiles, &self.config)
+        let whole = |tile: &Array3<f32>| Size::new(tile.dim().2 as u32, tile.dim().1 as u32).window();
+        let windows: Vec<_> = tiles.iter().map(whole).collect();
+        self.replicas[0].probabilities(tiles, &windows, &self.config)
     }
 }
 

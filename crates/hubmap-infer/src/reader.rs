@@ -98,7 +98,16 @@ impl<'a> TileReader<'a> {
                 (y..y + in_tile(part.height), x..x + in_tile(part.width))
             };
             let ((rows, columns), (to_rows, to_columns)) = (ranges(needed), ranges(window));
-            tile.slice_mut(s![to_rows, to_columns, ..]).assign(&reduced.slice(s![rows, columns, ..]));
+            let mut target = tile.slice_mut(s![to_rows, to_columns, ..]);
+            for (mut target, row) in
+                target.outer_iter_mut().zip(reduced.slice(s![rows, columns, ..]).outer_iter())
+            {
+                // Rows are runs of bytes in both, which `assign` would copy pixel by pixel.
+                match (target.as_slice_mut(), row.as_slice()) {
+                    (Some(target), Some(row)) => target.copy_from_slice(row),
+                    _ => target.assign(&row),
+                }
+            }
             let mut cells = lock();
             if let Some(cell) = cells.get_mut(&place) {
                 cell.n_users -= 1;

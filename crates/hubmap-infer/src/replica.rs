@@ -1,7 +1,8 @@
 //! From tiles to probabilities: models, views and their means (spec section 6).
 
 use anyhow::{Context, Result, ensure};
-use ndarray::{Array2, Array3, Array4, Axis};
+use hubmap_io::Window;
+use ndarray::{Array2, Array3, Array4, ArrayRef2, ArrayView2, Axis, s};
 
 use crate::config::{Merge, PredictConfig};
 use crate::segment::SegmentTiles;
@@ -12,10 +13,11 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// Probabilities `[h, w]` of normalised square tiles `[3, h, w]`, averaged over models and views.
+    /// Probabilities of normalised square tiles `[3, h, w]`, averaged over models and views: those in one window of each.
     pub(crate) fn probabilities(
         &self,
         tiles: &[Array3<f32>],
+        windows: &[Window],
         config: &PredictConfig,
     ) -> Result<Vec<Array2<f32>>> {
         let views = config.tta.views();
@@ -24,8 +26,9 @@ impl Replica {
             Merge::Logits => 1,
             Merge::Probabilities => self.models.len(),
         };
+        let zeros = |window: &Window| Array2::zeros((window.height as usize, window.width as usize));
         let mut sums: Vec<Vec<Array2<f32>>> =
-            tiles.iter().map(|tile| vec![Array2::zeros((tile.dim().1, tile.dim().2)); n_groups]).collect();
+            windows.iter().map(|window| vec![zeros(window); n_groups]).collect();
 
         let jobs: Vec<_> = views.iter().flat_map(|&view| (0..tiles.len()).map(move |i| (view, i))).collect();
         let mut rest = jobs.as_slice();
@@ -51,7 +54,8 @@ impl Replica {
             };
             for (group_idx, logits) in groups.iter().enumerate() {
                 for (logits, (view, i)) in logits.outer_iter().zip(batch) {
-                    sums[*i][group_idx] += &view.inverse(&logits).index_axis(Axis(0), 0);
+                    let logits = view.inverse(&logits);
+                    sums[*i][group_idx] += &part(&logits.index_axis(Axis(0), 0), windows[*i]);
                 }
             }
         }
@@ -62,6 +66,12 @@ impl Replica {
         });
         merged.collect()
     }
+}
+
+/// A window of a `[h, w]` array.
+fn part(array: &ArrayRef2<f32>, window: Window) -> ArrayView2<'_, f32> {
+    let (x, y) = (window.x as usize, window.y as usize);
+    array.slice(s![y..y + window.height as usize, x..x + window.width as usize])
 }
 
 fn checked_logits(model: &dyn SegmentTiles, input: &Array4<f32>) -> Result<Array4<f32>> {

@@ -140,7 +140,15 @@ fn enlarge<T: Copy + Default + Send>(
     let n_rows = row_taps[row_taps.len() - 1].far + 1 - first_row;
     let mut wide = vec![0.0_f32; n_rows * column_taps.len()];
     wide.par_chunks_exact_mut(column_taps.len()).enumerate().for_each(|(i, wide_row)| {
-        let pixels = source.pixels.row(first_row + i);
+        let row = source.pixels.row(first_row + i);
+        let copy;
+        let pixels = match row.as_slice() {
+            Some(pixels) => pixels,
+            None => {
+                copy = row.to_vec();
+                &copy
+            }
+        };
         for (value, tap) in wide_row.iter_mut().zip(&column_taps) {
             *value = tap.mix(pixels[tap.near], pixels[tap.far]);
         }
@@ -153,9 +161,12 @@ fn enlarge<T: Copy + Default + Send>(
         for (mut out, (near, far)) in out_row.axis_chunks_iter_mut(Axis(0), CHUNK).zip(sources) {
             let mut mixed = [0.0; CHUNK];
             let mixed = &mut mixed[..near.len()];
-            for ((mixed, &near), &far) in mixed.iter_mut().zip(near).zip(far) {
-                *mixed = tap.mix(near, far);
-            }
+            // With the processor's widest vectors; the same operations in any case.
+            pulp::Arch::new().dispatch(|| {
+                for ((mixed, &near), &far) in mixed.iter_mut().zip(near).zip(far) {
+                    *mixed = tap.mix(near, far);
+                }
+            });
             if let Some(out) = out.as_slice_mut() {
                 convert(out, mixed);
             } else {

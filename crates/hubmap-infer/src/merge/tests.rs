@@ -20,7 +20,11 @@ fn merged(config: &PredictConfig, size: Size, tile: impl Fn(Block) -> Option<Arr
         true
     };
     for block in grid.row_major() {
-        let kept = tile(block).map(|tile| part(&tile, Merger::kept(config, block)));
+        let kept = tile(block).map(|tile| {
+            let Window { x, y, width, height } = Merger::kept(config, block);
+            let (x, y) = (x as usize, y as usize);
+            tile.slice(ndarray::s![y..y + height as usize, x..x + width as usize]).to_owned()
+        });
         assert!(merger.push(block, kept, &mut emit));
     }
     let views: Vec<_> = rows.iter().map(|rows| rows.view()).collect();

@@ -240,6 +240,13 @@ mod tests {
     }
 
     #[test]
+    fn the_base_config_holds_every_key_with_the_original_value() {
+        let base: toml::Table = include_str!("../../../configs/base.toml").parse().unwrap();
+        let original = toml::Table::try_from(PredictConfig::original()).unwrap();
+        assert_eq!(base["infer"].as_table(), Some(&original));
+    }
+
+    #[test]
     fn an_unknown_key_is_refused_by_name() {
         let table: toml::Table = toml::from_str("treshold = 0.4").unwrap();
         let message = format!("{:#}", PredictConfig::from_table(&table).unwrap_err());

@@ -95,7 +95,7 @@ impl ModelFolder {
 
     /// Loads the network of every fold onto each of several devices, which then share the tiles of a slide.
     pub fn predictor_on(&self, config: PredictConfig, devices: &[Device]) -> Result<Predictor> {
-        let replica = |device| -> Result<Vec<_>> {
+        let replica = |device: &Device| -> Result<Vec<_>> {
             let networks = self.load(device)?.into_iter();
             Ok(networks.map(|network| Box::new(network) as Box<dyn SegmentTiles>).collect())
         };

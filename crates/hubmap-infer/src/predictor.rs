@@ -123,6 +123,8 @@ impl Predictor {
     /// told on the calling thread. An error or panic of any of them ends all, and is the error here.
     /// With a `journal`, blocks that are in it are not predicted again, and the results of others go there, also those that
     /// were under way when the prediction failed or was interrupted.
+    ///
+    /// Not to be called from within rayon's pool: readers and merge need its threads.
     pub fn predict(
         &self,
         slide: &dyn RasterReader,

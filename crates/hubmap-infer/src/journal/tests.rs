@@ -61,7 +61,7 @@ fn a_journal_cut_off_anywhere_keeps_its_whole_records() {
             _ => &[],
         };
         assert_eq!(blocks(&mut journal), expected, "{length} bytes");
-        // The tail is gone, so that what follows is found.
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), journal.end, "the tail is gone");
         journal.append(1, &block(1)).unwrap();
         drop(journal);
         assert_eq!(BlockJournal::open(&path, b"key").unwrap().len(), expected.len() + 1, "{length} bytes");

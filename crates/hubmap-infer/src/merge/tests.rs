@@ -123,6 +123,17 @@ proptest! {
 }
 
 #[test]
+fn blends_keep_their_places_far_from_the_origin() {
+    // Columns of 0 and 1 in turn: an enlarged pixel shows the part of a pixel by which it is off.
+    let config = config(Blend::Mean, 3, 1000, 0, 0);
+    let tile = |_| Some(Array2::from_shape_fn((1000, 1000), |(_, x)| (x % 2) as f32));
+    let map = merged(&config, Size::new(600_000, 2), tile);
+    for x in 12..600_000 - 12 {
+        assert_eq!(map[[0, x]].to_bits().abs_diff(map[[0, 12 + x % 6]].to_bits()) / 2, 0, "column {x}");
+    }
+}
+
+#[test]
 fn strips_have_few_rows_where_slides_are_wide() {
     let mut starts = Vec::new();
     let mut emit = |strip: Strip| {

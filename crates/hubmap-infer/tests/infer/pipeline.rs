@@ -10,6 +10,7 @@ use hubmap_infer::{
 };
 use hubmap_io::{MemorySlide, RasterReader as _, Size, Window};
 use ndarray::{Array2, Array3, Array4, ArrayRef2, Axis, s};
+use proptest::prelude::*;
 
 /// A predictor around one closure.
 pub(crate) fn predictor(
@@ -68,19 +69,40 @@ fn pixels_land_where_they_came_from() {
     }
 }
 
-#[test]
-fn batches_threads_and_queues_do_not_change_the_map() {
-    let slide = patterned_slide(Size::new(401, 290));
-    for (blend, overlap) in [(Blend::Crop, 0), (Blend::Mean, 9), (Blend::Gaussian, 16)] {
-        let config = PredictConfig { tta: Tta::D4, blend, overlap, ..small_config() };
-        let expected = predictor(config.clone(), red_plane).predict_map(&slide).unwrap();
-        for (batch, read_threads, read_ahead, write_ahead) in
-            [(1, 1, 1, 1), (2, 3, 1, 5), (7, 2, 4, 1), (100, 5, 2, 2)]
-        {
-            let config = PredictConfig { batch, read_threads, read_ahead, write_ahead, ..config.clone() };
-            let ours = predictor(config, red_plane).predict_map(&slide).unwrap();
-            assert_eq!(ours, expected, "{blend:?}, batch {batch}");
-        }
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn batches_threads_queues_and_replicas_do_not_change_the_map(
+        (width, height) in (1_u32..420, 1_u32..300),
+        (batch, read_threads, n_replicas) in (1_usize..9, 1_usize..5, 1_usize..4),
+        (read_ahead, write_ahead) in (1_usize..4, 1_usize..4),
+        (blend, overlap) in prop_oneof![
+            Just((Blend::Crop, 0)),
+            (0_u32..31).prop_map(|overlap| (Blend::Mean, overlap)),
+            (0_u32..31).prop_map(|overlap| (Blend::Gaussian, overlap)),
+        ],
+        is_augmented: bool,
+    ) {
+        let slide = patterned_slide(Size::new(width, height));
+        let tta = if is_augmented { Tta::D4 } else { Tta::None };
+        let one_by_one = PredictConfig {
+            tta,
+            blend,
+            overlap,
+            batch: 1,
+            read_threads: 1,
+            read_ahead: 1,
+            write_ahead: 1,
+            ..small_config()
+        };
+        let config =
+            PredictConfig { batch, read_threads, read_ahead, write_ahead, ..one_by_one.clone() };
+        let expected = predictor(one_by_one, red_plane).predict_map(&slide).unwrap();
+        let replicas =
+            (0..n_replicas).map(|_| vec![Box::new(red_plane) as Box<dyn SegmentTiles>]).collect();
+        let ours = Predictor::with_replicas(replicas, Normalization::KIDNEY, config).unwrap();
+        prop_assert_eq!(ours.predict_map(&slide).unwrap(), expected);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::blocks::{Block, BlockGrid};
 use crate::config::{Blend, PredictConfig};
 
 /// Pixels of a strip: enough for sinks to be efficient, few enough that several fit in memory at any width.
-const STRIP_PX: u32 = 8 << 20;
+const STRIP_PX: u32 = if cfg!(test) { 1 << 12 } else { 8 << 20 };
 
 /// Finished rows of a slide, on their way to the sink.
 #[derive(Debug)]

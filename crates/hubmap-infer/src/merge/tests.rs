@@ -123,6 +123,29 @@ proptest! {
 }
 
 #[test]
+fn crops_are_those_of_whole_tiles_in_strips_of_any_height() {
+    let config = config(Blend::Crop, 3, 30, 4, 0);
+    let size = Size::new(200, 250);
+    let tile = |block: Block| {
+        let place = (block.paste.x + 3 * block.paste.y) as usize;
+        (place % 7 != 0).then(|| {
+            Array2::from_shape_fn((38, 38), |(y, x)| ((place + y * 31 + x * 17) % 101) as f32 / 101.0)
+        })
+    };
+    let mut expected = Array2::from_elem((250, 200), f16::ZERO);
+    for block in config.grid(size).row_major() {
+        let Window { x, y, width, height } = block.paste;
+        let (x, y) = (x as usize, y as usize);
+        if let Some(tile) = tile(block) {
+            let crop = crate::bilinear(&tile, 3, Window::new(12, 12, width, height)).mapv(f16::from_f32);
+            expected.slice_mut(ndarray::s![y..y + height as usize, x..x + width as usize]).assign(&crop);
+        }
+    }
+    assert!(200 * 90 > STRIP_PX, "rows of blocks take several strips");
+    assert_eq!(merged(&config, size, tile), expected);
+}
+
+#[test]
 fn blends_keep_their_places_far_from_the_origin() {
     // Columns of 0 and 1 in turn: an enlarged pixel shows the part of a pixel by which it is off.
     let config = config(Blend::Mean, 3, 1000, 0, 0);

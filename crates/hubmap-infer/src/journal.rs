@@ -140,22 +140,15 @@ impl BlockJournal {
         Ok(Array2::from_shape_vec(record.shape, values)?)
     }
 
-    /// Writes at the end of what is whole, or leaves that as it was.
+    /// Writes at the end of what is whole; what is written of a record before an error is dropped at the next opening.
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let mut write = || -> io::Result<()> {
             self.file.seek(SeekFrom::Start(self.end))?;
             self.file.write_all(bytes)
         };
-        if let Err(error) = write() {
-            // A part of a record would be dropped at the next opening anyway.
-            let _ = self.file.set_len(self.end);
-            return Err(error).with_context(|| {
-                format!(
-                    "cannot write journal {}: blocks are kept there to resume the slide",
-                    self.path.display()
-                )
-            });
-        }
+        write().with_context(|| {
+            format!("cannot write journal {}, where blocks are kept to resume the slide", self.path.display())
+        })?;
         self.end += bytes.len() as u64;
         Ok(())
     }

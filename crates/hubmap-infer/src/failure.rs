@@ -40,3 +40,21 @@ fn panic_message(cause: &(dyn Any + Send)) -> &str {
     let text = cause.downcast_ref::<&str>().copied();
     text.or_else(|| cause.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_error_stays() {
+        let failure = Failure::default();
+        failure.run("reader", || Ok(()));
+        assert!(!failure.is_set());
+        failure.run("network", || panic!("{} is lost", "device 1"));
+        assert!(failure.is_set());
+        failure.run("reader", || Err(anyhow!("a consequence")));
+        failure.run("reader", || Ok(()));
+        assert_eq!(failure.into_result().unwrap_err().to_string(), "the network panicked: device 1 is lost");
+        assert!(Failure::default().into_result().is_ok());
+    }
+}

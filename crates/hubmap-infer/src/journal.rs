@@ -92,9 +92,8 @@ impl BlockJournal {
 
     /// Closes the journal and deletes its file.
     pub fn remove(self) -> Result<()> {
-        let Self { path, file, .. } = self;
-        drop(file);
-        std::fs::remove_file(&path).with_context(|| format!("cannot delete journal {}", path.display()))
+        std::fs::remove_file(&self.path)
+            .with_context(|| format!("cannot delete journal {}", self.path.display()))
     }
 
     /// Whether there is a result of a block, of the shape `[rows, columns]`.
@@ -185,6 +184,13 @@ impl BlockJournal {
             self.end += HEADER_BYTES + n_values;
         }
         Ok(())
+    }
+}
+
+impl Drop for BlockJournal {
+    fn drop(&mut self) {
+        // Closing alone would leave the lock to a child process that is being started at this moment.
+        let _ = self.file.unlock();
     }
 }
 

@@ -51,20 +51,22 @@ fn replicas_do_not_change_the_map() {
     }
 }
 
-#[test]
-fn a_slow_replica_does_not_let_results_pile_up() {
+/// Two replicas, of which one stays at the first tile until no other is started any more, and then goes on or fails.
+///
+/// Returns how many tiles were started by then, and how it went.
+fn with_a_slow_replica(fails: bool) -> (usize, Result<ProbabilityMap>) {
     let n_started = Arc::new(AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));
     let replica = || -> Vec<Model> {
         let (n_started, most) = (Arc::clone(&n_started), Arc::clone(&most));
         let model = move |tiles: &Array4<f32>| {
             if n_started.fetch_add(1, Ordering::SeqCst) == 0 {
-                // The first tile takes until no other is started any more.
                 while n_started.load(Ordering::SeqCst) < 8 {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 std::thread::sleep(Duration::from_millis(30));
                 most.store(n_started.load(Ordering::SeqCst), Ordering::SeqCst);
+                anyhow::ensure!(!fails, "device 1 is lost");
             }
             red_plane(tiles)
         };
@@ -73,8 +75,22 @@ fn a_slow_replica_does_not_let_results_pile_up() {
     let slide = patterned_slide(Size::new(401, 290));
     let ours = replicated(small_config(), vec![replica(), replica()]);
     assert_eq!(ours.grid(slide.size()).len(), 20);
-    ours.predict_map(&slide).unwrap();
-    assert_eq!(most.load(Ordering::SeqCst), 8, "four batches for each replica");
+    let map = ours.predict_map(&slide);
+    (most.load(Ordering::SeqCst), map)
+}
+
+#[test]
+fn a_slow_replica_does_not_let_results_pile_up() {
+    let (most, map) = with_a_slow_replica(false);
+    assert_eq!(most, 8, "four batches for each replica");
+    map.unwrap();
+}
+
+#[test]
+fn a_replica_that_fails_while_the_other_waits_for_it_ends_the_prediction() {
+    let (most, map) = with_a_slow_replica(true);
+    assert_eq!(most, 8, "the other has nothing to do");
+    assert!(map.unwrap_err().to_string().contains("device 1 is lost"));
 }
 
 #[test]

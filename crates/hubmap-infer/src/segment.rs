@@ -5,7 +5,7 @@ use ndarray::Array4;
 
 /// A network that segments a batch of normalised tiles.
 ///
-/// Implemented by [`Network`](crate::Network), and by any closure of the same signature.
+/// Implemented by `Network` (feature `networks`), and by any closure of the same signature.
 /// It is called from a thread of the predictor's, one call at a time for each replica.
 pub trait SegmentTiles: Send + Sync {
     /// Logits `[n, 1, h, w]` of tiles `[n, 3, h, w]`.

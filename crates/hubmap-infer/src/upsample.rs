@@ -142,12 +142,11 @@ fn enlarge<T: Copy + Default + Send>(
     wide.par_chunks_exact_mut(column_taps.len()).enumerate().for_each(|(i, wide_row)| {
         let row = source.pixels.row(first_row + i);
         let copy;
-        let pixels = match row.as_slice() {
-            Some(pixels) => pixels,
-            None => {
-                copy = row.to_vec();
-                &copy
-            }
+        let pixels = if let Some(pixels) = row.as_slice() {
+            pixels
+        } else {
+            copy = row.to_vec();
+            &copy
         };
         for (value, tap) in wide_row.iter_mut().zip(&column_taps) {
             *value = tap.mix(pixels[tap.near], pixels[tap.far]);

@@ -1,8 +1,10 @@
 //! How slides are predicted: the `[infer]` table.
 
 use anyhow::{Context, Result, ensure};
+use hubmap_io::Size;
 use serde::{Deserialize, Serialize};
 
+use crate::blocks::BlockGrid;
 use crate::tta::Tta;
 
 /// What is averaged over the models (folds).
@@ -27,6 +29,58 @@ impl std::str::FromStr for Merge {
     }
 }
 
+/// How the results of neighbouring tiles become one map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Blend {
+    /// Every pixel is that of its block, enlarged with the block's own context; blocks do not overlap. The original's.
+    Crop,
+    /// Mean of the probabilities of all blocks over a pixel.
+    Mean,
+    /// The same, weighted by a Gaussian around each block's centre with a standard deviation of an eighth of its side,
+    /// as in nnU-Net.
+    Gaussian,
+}
+
+impl std::str::FromStr for Blend {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "crop" => Ok(Self::Crop),
+            "mean" => Ok(Self::Mean),
+            "gaussian" => Ok(Self::Gaussian),
+            other => Err(format!("unknown blend '{other}': use crop, mean or gaussian")),
+        }
+    }
+}
+
+/// Which blocks are left out because there is no tissue on them: the `[infer.tissue]` table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TissueConfig {
+    /// Whether to look for tissue, and give blocks without it the probability 0 without reading them.
+    pub skip: bool,
+    /// Slide pixels per pixel of the mask of tissue along each side.
+    pub downsample: u32,
+    /// Smaller pieces are not tissue, in slide pixels of area.
+    pub min_area: u64,
+    /// How far around tissue still counts as tissue, in slide pixels.
+    pub margin: u32,
+}
+
+impl TissueConfig {
+    fn validate(&self) -> Result<()> {
+        ensure!(
+            (1..=1024).contains(&self.downsample),
+            "infer.tissue.downsample is {}: it must be 1 to 1024",
+            self.downsample
+        );
+        ensure!(self.margin <= 1 << 20, "infer.tissue.margin is {}: it must be at most 1048576", self.margin);
+        Ok(())
+    }
+}
+
 /// Settings of inference (spec section 6).
 ///
 /// Lengths are in *tile pixels*, after the reduction by `scale`: a block of 1024 at scale 3 covers 3072 px of
@@ -40,6 +94,10 @@ pub struct PredictConfig {
     pub block: u32,
     /// Context read around a block on every side, in tile pixels; predicted and thrown away.
     pub context: u32,
+    /// How the results of neighbouring tiles become one map.
+    pub blend: Blend,
+    /// How much of a block lies in the next one, too, in tile pixels; 0 for [`Blend::Crop`].
+    pub overlap: u32,
     /// Tiles per forward pass; does not change results.
     pub batch: usize,
     /// Views of each tile that are averaged.
@@ -52,6 +110,10 @@ pub struct PredictConfig {
     pub read_threads: usize,
     /// Prepared blocks that each of these threads keeps waiting.
     pub read_ahead: usize,
+    /// Finished strips of rows that wait for their sink, of at most 16 MiB each.
+    pub write_ahead: usize,
+    /// Leaving blocks without tissue out.
+    pub tissue: TissueConfig,
 }
 
 impl PredictConfig {
@@ -61,19 +123,23 @@ impl PredictConfig {
             scale: 3,
             block: 1024,
             context: 256,
+            blend: Blend::Crop,
+            overlap: 0,
             batch: 1,
             tta: Tta::D4,
             merge: Merge::Logits,
             threshold: 0.5,
             read_threads: 2,
             read_ahead: 1,
+            write_ahead: 2,
+            tissue: TissueConfig { skip: false, downsample: 32, min_area: 16_384, margin: 256 },
         }
     }
 
     /// Settings from an `[infer]` table that may leave keys out; those have the [original](Self::original) value.
     pub fn from_table(table: &toml::Table) -> Result<Self> {
         let mut merged = toml::Table::try_from(Self::original())?;
-        merged.extend(table.clone());
+        overlay(&mut merged, table);
         let config: Self = merged.try_into().context("table [infer]")?;
         config.validate()?;
         Ok(config)
@@ -101,6 +167,19 @@ impl PredictConfig {
             self.tile_side(),
             self.tile_side().next_multiple_of(32)
         );
+        match self.blend {
+            Blend::Crop => ensure!(
+                self.overlap == 0,
+                "infer.overlap is {}: blocks overlap with infer.blend \"mean\" or \"gaussian\" only",
+                self.overlap
+            ),
+            Blend::Mean | Blend::Gaussian => ensure!(
+                self.overlap < self.block,
+                "infer.overlap is {}: it must be less than infer.block, {}",
+                self.overlap,
+                self.block
+            ),
+        }
         ensure!(self.batch > 0, "infer.batch is 0: at least one tile goes through the network at a time");
         ensure!(
             (0.0..=1.0).contains(&self.threshold),
@@ -109,7 +188,8 @@ impl PredictConfig {
         );
         ensure!(self.read_threads > 0, "infer.read_threads is 0: at least one thread must read");
         ensure!(self.read_ahead > 0, "infer.read_ahead is 0: at least one block must wait");
-        Ok(())
+        ensure!(self.write_ahead > 0, "infer.write_ahead is 0: at least one strip must wait");
+        self.tissue.validate()
     }
 
     /// Side of the square that goes through the network, in tile pixels.
@@ -126,6 +206,23 @@ impl PredictConfig {
     pub const fn context_px(&self) -> u32 {
         self.context * self.scale
     }
+
+    /// The blocks in which a slide of a size is predicted.
+    pub fn grid(&self, size: Size) -> BlockGrid {
+        BlockGrid::new(size, self.block_px(), self.context_px()).with_overlap(self.overlap * self.scale)
+    }
+}
+
+/// Puts the values of `over` in place of those of `base`, within tables key by key.
+pub(crate) fn overlay(base: &mut toml::Table, over: &toml::Table) {
+    for (key, value) in over {
+        match (base.get_mut(key), value) {
+            (Some(toml::Value::Table(base)), toml::Value::Table(over)) => overlay(base, over),
+            _ => {
+                base.insert(key.clone(), value.clone());
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -134,9 +231,19 @@ mod tests {
 
     #[test]
     fn a_table_overrides_single_keys() {
-        let table: toml::Table = toml::from_str("tta = \"none\"\nbatch = 4").unwrap();
-        let expected = PredictConfig { tta: Tta::None, batch: 4, ..PredictConfig::original() };
+        let text = "tta = \"none\"\nbatch = 4\ntissue = { skip = true }";
+        let original = PredictConfig::original();
+        let tissue = TissueConfig { skip: true, ..original.tissue.clone() };
+        let expected = PredictConfig { tta: Tta::None, batch: 4, tissue, ..original };
+        let table: toml::Table = toml::from_str(text).unwrap();
         assert_eq!(PredictConfig::from_table(&table).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_base_config_holds_every_key_with_the_original_value() {
+        let base: toml::Table = include_str!("../../../configs/base.toml").parse().unwrap();
+        let original = toml::Table::try_from(PredictConfig::original()).unwrap();
+        assert_eq!(base["infer"].as_table(), Some(&original));
     }
 
     #[test]
@@ -156,6 +263,16 @@ mod tests {
             (PredictConfig { batch: 0, ..good.clone() }, "batch"),
             (PredictConfig { threshold: f32::NAN, ..good.clone() }, "threshold"),
             (PredictConfig { read_threads: 0, ..good.clone() }, "read_threads"),
+            (PredictConfig { write_ahead: 0, ..good.clone() }, "write_ahead"),
+            (PredictConfig { overlap: 8, ..good.clone() }, "infer.blend"),
+            (PredictConfig { blend: Blend::Mean, overlap: 1024, ..good.clone() }, "less than infer.block"),
+            (
+                PredictConfig {
+                    tissue: TissueConfig { downsample: 0, ..good.tissue.clone() },
+                    ..good.clone()
+                },
+                "tissue.downsample",
+            ),
         ] {
             let message = format!("{:#}", bad.validate().unwrap_err());
             assert!(message.contains(word), "{message}");

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use hubmap_data::Normalization;
 use hubmap_models::{Attention, CheckpointName, DecoderKind, EncoderKind, SegModelConfig, guess_config};
 
-use crate::config::PredictConfig;
+use crate::config::{PredictConfig, overlay};
 use crate::network::Network;
 use crate::predictor::Predictor;
 use crate::segment::SegmentTiles;
@@ -76,7 +76,7 @@ impl ModelFolder {
     /// Settings of prediction: the original's, changed by the run's `[infer]` table, changed by `overrides`.
     pub fn predict_config(&self, overrides: &toml::Table) -> Result<PredictConfig> {
         let mut table = self.infer.clone();
-        table.extend(overrides.clone());
+        overlay(&mut table, overrides);
         PredictConfig::from_table(&table)
     }
 
@@ -90,9 +90,17 @@ impl ModelFolder {
 
     /// Loads the network of every fold onto a device, ready to predict slides.
     pub fn predictor(&self, config: PredictConfig, device: &Device) -> Result<Predictor> {
-        let networks = self.load(device)?.into_iter();
-        let models = networks.map(|network| Box::new(network) as Box<dyn SegmentTiles>).collect();
-        Predictor::new(models, self.normalization, config)
+        self.predictor_on(config, std::slice::from_ref(device))
+    }
+
+    /// Loads the network of every fold onto each of several devices, which then share the tiles of a slide.
+    pub fn predictor_on(&self, config: PredictConfig, devices: &[Device]) -> Result<Predictor> {
+        let replica = |device: &Device| -> Result<Vec<_>> {
+            let networks = self.load(device)?.into_iter();
+            Ok(networks.map(|network| Box::new(network) as Box<dyn SegmentTiles>).collect())
+        };
+        let replicas = devices.iter().map(replica).collect::<Result<_>>()?;
+        Predictor::with_replicas(replicas, self.normalization, config)
     }
 
     fn open_weights(path: &Path, flags: ArchitectureFlags) -> Result<Self> {

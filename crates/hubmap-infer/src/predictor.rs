@@ -1,26 +1,26 @@
 //! From a slide to rows of probabilities: blocks, models, views, merge, enlarge, paste (spec section 6).
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-
-use anyhow::{Context, Result, bail, ensure};
-use crossbeam_channel::{Receiver, bounded};
+use anyhow::{Result, ensure};
 use half::f16;
 use hubmap_data::Normalization;
-use hubmap_io::{RasterReader, Size, Window, area_downscale};
-use ndarray::{Array2, Array3, Array4, ArrayRef2, Axis, s};
-use serde::Serialize;
+use hubmap_io::{RasterReader, Size};
+use ndarray::{Array2, Array3, ArrayRef2, s};
 
 use crate::blocks::{Block, BlockGrid};
-use crate::config::{Merge, PredictConfig};
-use crate::progress::{Interrupted, Progress};
+use crate::config::PredictConfig;
+use crate::journal::BlockJournal;
+use crate::merge::Merger;
+use crate::pipeline::{Origin, Pipeline};
+use crate::progress::Progress;
+use crate::replica::Replica;
 use crate::segment::SegmentTiles;
-use crate::upsample::bilinear_f16_into;
+use crate::stage::{Stage, StageClock, StageSeconds};
+use crate::tissue::TissueMask;
 
 /// Receives the probabilities of a slide, whole rows from top to bottom.
 ///
-/// Rows come a block row at a time, each exactly once and in order, so that files can grow with them and a
-/// slide never has to fit in memory.
+/// Rows come some at a time, at most a row of blocks, each exactly once and in order, so that files can grow with them
+/// and a slide never has to fit in memory. It is called from a thread of the predictor's.
 pub trait RowSink {
     /// Takes the `[n_rows, slide width]` probabilities of rows `y0..y0 + n_rows`.
     fn write_rows(&mut self, y0: u32, probabilities: &ArrayRef2<f16>) -> Result<()>;
@@ -48,24 +48,24 @@ impl RowSink for ProbabilityMap {
     }
 }
 
-/// Seconds spent on the stages of one slide.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct StageSeconds {
-    /// Reading, reducing and normalising, summed over the reader threads, beside the other stages.
-    pub read: f64,
-    /// Waiting for those threads.
-    pub wait: f64,
-    /// Forward passes with their views and means.
-    pub infer: f64,
-    /// Enlarging and pasting.
-    pub merge: f64,
-    /// Handing rows to their sink.
-    pub write: f64,
+/// How the prediction of a slide went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PredictStats {
+    /// Blocks of the slide.
+    pub n_blocks: usize,
+    /// Those without tissue, which were not read.
+    pub n_skipped: usize,
+    /// Those whose results were in the journal.
+    pub n_replayed: usize,
+    /// Where the time went.
+    pub seconds: StageSeconds,
+    /// Where there is tissue, if blocks without any were left out.
+    pub tissue: Option<TissueMask>,
 }
 
 /// Predicts slides with one or more models, the folds of a run.
 pub struct Predictor {
-    models: Vec<Box<dyn SegmentTiles>>,
+    replicas: Vec<Replica>,
     normalization: Normalization,
     config: PredictConfig,
 }
@@ -77,10 +77,29 @@ impl Predictor {
         normalization: Normalization,
         config: PredictConfig,
     ) -> Result<Self> {
-        ensure!(!models.is_empty(), "a prediction needs at least one model");
+        Self::with_replicas(vec![models], normalization, config)
+    }
+
+    /// The same with several copies of the models, such as one on each device, among which the tiles of a slide are shared.
+    ///
+    /// Each copy works on a thread of its own. Who predicts a tile does not show in the results, as far as the copies give
+    /// the same numbers.
+    pub fn with_replicas(
+        replicas: Vec<Vec<Box<dyn SegmentTiles>>>,
+        normalization: Normalization,
+        config: PredictConfig,
+    ) -> Result<Self> {
+        let n_models = replicas.first().map_or(0, Vec::len);
+        ensure!(n_models > 0, "a prediction needs at least one model");
+        ensure!(
+            replicas.iter().all(|models| models.len() == n_models),
+            "copies of the models differ in number: {:?}",
+            replicas.iter().map(Vec::len).collect::<Vec<_>>()
+        );
         normalization.validate()?;
         config.validate()?;
-        Ok(Self { models, normalization, config })
+        let replicas = replicas.into_iter().map(|models| Replica { models }).collect();
+        Ok(Self { replicas, normalization, config })
     }
 
     /// The settings in use.
@@ -90,104 +109,74 @@ impl Predictor {
 
     /// Number of models that are averaged.
     pub fn n_models(&self) -> usize {
-        self.models.len()
+        self.replicas[0].models.len()
     }
 
     /// The blocks in which a slide of this size is predicted.
     pub fn grid(&self, size: Size) -> BlockGrid {
-        BlockGrid::new(size, self.config.block_px(), self.config.context_px())
+        self.config.grid(size)
     }
 
     /// Predicts a slide and hands its probabilities to `sink`, row by row.
     ///
-    /// Blocks are read on threads of their own while the calling thread runs the models.
+    /// Reading, networks, merging and the sink run on threads of their own, with bounded queues between them; `progress` is
+    /// told on the calling thread. An error or panic of any of them ends all, and is the error here.
+    /// With a `journal`, blocks that are in it are not predicted again, and the results of others go there, also those that
+    /// were under way when the prediction failed or was interrupted.
+    ///
+    /// Not to be called from within rayon's pool: readers and merge need its threads.
     pub fn predict(
         &self,
         slide: &dyn RasterReader,
-        sink: &mut dyn RowSink,
+        sink: &mut (dyn RowSink + Send),
+        journal: Option<&mut BlockJournal>,
         progress: &dyn Progress,
-    ) -> Result<StageSeconds> {
+    ) -> Result<PredictStats> {
         ensure!(
             slide.bands() == 3,
             "{}: the slide has {} bands, but the networks need the 3 of RGB",
             slide.path().display(),
             slide.bands()
         );
+        let clock = StageClock::default();
+        let find_tissue = || TissueMask::find(slide, &self.config.tissue);
+        let tissue = self.config.tissue.skip.then(|| clock.time(Stage::Tissue, find_tissue)).transpose()?;
         let blocks: Vec<Block> = self.grid(slide.size()).row_major().collect();
-        let read_nanos = AtomicU64::new(0);
-        let mut seconds = StageSeconds::default();
-        std::thread::scope(|scope| -> Result<()> {
-            let lanes: Vec<_> = (0..self.config.read_threads)
-                .map(|lane| {
-                    let (sender, receiver) = bounded(self.config.read_ahead);
-                    let reader = TileReader {
-                        slide,
-                        normalization: self.normalization,
-                        scale: self.config.scale,
-                        nanos: &read_nanos,
-                    };
-                    let lane_blocks = blocks.iter().skip(lane).step_by(self.config.read_threads);
-                    scope.spawn(move || {
-                        for block in lane_blocks {
-                            // The receiver is gone when the prediction failed: nobody wants the rest.
-                            if sender.send(reader.read(block.read)).is_err() {
-                                break;
-                            }
-                        }
-                    });
-                    receiver
-                })
-                .collect();
-            self.run(&blocks, &lanes, slide.size().width, sink, progress, &mut seconds)
-        })?;
-        seconds.read = read_nanos.into_inner() as f64 / 1e9;
-        Ok(seconds)
+        let origin = |(block_idx, &block): (usize, &Block)| {
+            let kept = Merger::kept(&self.config, block);
+            let shape = (kept.height as usize, kept.width as usize);
+            if tissue.as_ref().is_some_and(|tissue| !tissue.touches(block.paste)) {
+                Origin::NoTissue
+            } else if journal.as_ref().is_some_and(|journal| journal.has(block_idx, shape)) {
+                Origin::Journal
+            } else {
+                Origin::Networks
+            }
+        };
+        let origins: Vec<Origin> = blocks.iter().enumerate().map(origin).collect();
+        let count = |wanted| origins.iter().filter(|&&origin| origin == wanted).count();
+        let (n_skipped, n_replayed) = (count(Origin::NoTissue), count(Origin::Journal));
+        if n_skipped + n_replayed > 0 {
+            progress.blocks_done(n_skipped + n_replayed);
+        }
+        let pipeline = Pipeline {
+            slide,
+            replicas: &self.replicas,
+            normalization: self.normalization,
+            config: &self.config,
+            blocks: &blocks,
+            origins: &origins,
+            clock: &clock,
+        };
+        pipeline.run(sink, journal, progress)?;
+        Ok(PredictStats { n_blocks: blocks.len(), n_skipped, n_replayed, seconds: clock.seconds(), tissue })
     }
 
     /// Predicts a slide into memory.
     pub fn predict_map(&self, slide: &dyn RasterReader) -> Result<ProbabilityMap> {
         let mut map = ProbabilityMap::new(slide.size());
-        self.predict(slide, &mut map, &())?;
+        self.predict(slide, &mut map, None, &())?;
         Ok(map)
-    }
-
-    fn run(
-        &self,
-        blocks: &[Block],
-        lanes: &[Receiver<Result<Array3<f32>>>],
-        width: u32,
-        sink: &mut dyn RowSink,
-        progress: &dyn Progress,
-        seconds: &mut StageSeconds,
-    ) -> Result<()> {
-        let mut strip = Strip::new(width, sink);
-        let mut n_received = 0;
-        for batch in blocks.chunks(self.config.batch) {
-            if progress.interrupted() {
-                bail!(Interrupted);
-            }
-            let tiles = timed(&mut seconds.wait, || {
-                let mut receive = || -> Result<Array3<f32>> {
-                    let lane = &lanes[n_received % lanes.len()];
-                    n_received += 1;
-                    lane.recv().context("a reader thread ended early")?
-                };
-                batch.iter().map(|_| receive()).collect::<Result<Vec<_>>>()
-            })?;
-            let probabilities = timed(&mut seconds.infer, || self.probabilities(&tiles))?;
-            for (block, probabilities) in batch.iter().zip(&probabilities) {
-                timed(&mut seconds.write, || strip.make_room(block.paste))?;
-                timed(&mut seconds.merge, || {
-                    let context_px = self.config.context_px().into();
-                    let crop = Window { x: context_px, y: context_px, ..block.paste };
-                    let x = block.paste.x as usize;
-                    let target = strip.rows.slice_mut(s![.., x..x + block.paste.width as usize]);
-                    bilinear_f16_into(probabilities, self.config.scale, crop, target);
-                });
-            }
-            progress.blocks_done(batch.len());
-        }
-        timed(&mut seconds.write, || strip.flush())
     }
 
     /// Probabilities `[h, w]` of normalised square tiles `[3, h, w]`, averaged over models and views.
@@ -195,155 +184,19 @@ impl Predictor {
     /// Public for callers with tiles of their own, such as previews; the results do not depend on how tiles
     /// are grouped.
     pub fn probabilities(&self, tiles: &[Array3<f32>]) -> Result<Vec<Array2<f32>>> {
-        let views = self.config.tta.views();
-        // Sums over views of logits: of the mean over models, or of each model.
-        let n_groups = match self.config.merge {
-            Merge::Logits => 1,
-            Merge::Probabilities => self.models.len(),
-        };
-        let mut sums: Vec<Vec<Array2<f32>>> =
-            tiles.iter().map(|tile| vec![Array2::zeros((tile.dim().1, tile.dim().2)); n_groups]).collect();
-
-        let jobs: Vec<_> = views.iter().flat_map(|&view| (0..tiles.len()).map(move |i| (view, i))).collect();
-        let mut rest = jobs.as_slice();
-        while let Some(&(first_view, first)) = rest.first() {
-            // One forward pass takes views of one shape; a turn exchanges the sides of a tile.
-            let shape = first_view.transform(&tiles[first]).dim();
-            let n_alike = rest
-                .iter()
-                .take(self.config.batch)
-                .take_while(|(view, i)| view.transform(&tiles[*i]).dim() == shape)
-                .count();
-            let (batch, later) = rest.split_at(n_alike);
-            rest = later;
-
-            let mut input = Array4::zeros((n_alike, shape.0, shape.1, shape.2));
-            for (mut slot, (view, i)) in input.outer_iter_mut().zip(batch) {
-                slot.assign(&view.transform(&tiles[*i]));
-            }
-            let per_model = self.models.iter().map(|model| checked_logits(model.as_ref(), &input));
-            let groups = match self.config.merge {
-                Merge::Logits => vec![mean(per_model)?],
-                Merge::Probabilities => per_model.collect::<Result<Vec<_>>>()?,
-            };
-            for (group_idx, logits) in groups.iter().enumerate() {
-                for (logits, (view, i)) in logits.outer_iter().zip(batch) {
-                    sums[*i][group_idx] += &view.inverse(&logits).index_axis(Axis(0), 0);
-                }
-            }
-        }
-
-        let n_views = views.len() as f32;
-        let merged = sums.into_iter().map(|groups| {
-            mean(groups.into_iter().map(|sum| Ok(sum.mapv_into(|logit| sigmoid(logit / n_views)))))
-        });
-        merged.collect()
+        let whole = |tile: &Array3<f32>| Size::new(tile.dim().2 as u32, tile.dim().1 as u32).window();
+        let windows: Vec<_> = tiles.iter().map(whole).collect();
+        self.replicas[0].probabilities(tiles, &windows, &self.config)
     }
 }
 
 impl std::fmt::Debug for Predictor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Predictor")
-            .field("n_models", &self.models.len())
+            .field("n_models", &self.n_models())
+            .field("n_replicas", &self.replicas.len())
             .field("normalization", &self.normalization)
             .field("config", &self.config)
             .finish()
     }
-}
-
-/// Reads windows of a slide as network input.
-#[derive(Clone, Copy)]
-struct TileReader<'a> {
-    slide: &'a dyn RasterReader,
-    normalization: Normalization,
-    scale: u32,
-    nanos: &'a AtomicU64,
-}
-
-impl TileReader<'_> {
-    /// The window reduced and normalised, `[3, h / scale, w / scale]`.
-    fn read(&self, window: Window) -> Result<Array3<f32>> {
-        let start = Instant::now();
-        let pixels = self.slide.read(window)?;
-        let tile = self.normalization.apply(&area_downscale(pixels.view(), self.scale));
-        self.nanos.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
-        Ok(tile)
-    }
-}
-
-/// One row of blocks, on its way to the sink.
-struct Strip<'a> {
-    y0: u32,
-    rows: Array2<f16>,
-    width: usize,
-    sink: &'a mut dyn RowSink,
-}
-
-impl<'a> Strip<'a> {
-    fn new(width: u32, sink: &'a mut dyn RowSink) -> Self {
-        let width = width as usize;
-        Self { y0: 0, rows: Array2::from_elem((0, width), f16::ZERO), width, sink }
-    }
-
-    /// Makes the strip the one that a block is pasted to, sending the one before it off.
-    fn make_room(&mut self, paste: Window) -> Result<()> {
-        let y0 = paste.y as u32;
-        if self.rows.nrows() > 0 && y0 == self.y0 {
-            return Ok(());
-        }
-        self.flush()?;
-        self.y0 = y0;
-        if self.rows.nrows() != paste.height as usize {
-            self.rows = Array2::from_elem((paste.height as usize, self.width), f16::ZERO);
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        if self.rows.nrows() == 0 { Ok(()) } else { self.sink.write_rows(self.y0, &self.rows) }
-    }
-}
-
-fn checked_logits(model: &dyn SegmentTiles, input: &Array4<f32>) -> Result<Array4<f32>> {
-    let (n, _, h, w) = input.dim();
-    let logits = model.logits(input)?;
-    ensure!(
-        logits.dim() == (n, 1, h, w),
-        "the network gave logits of shape {:?} for {n} tiles of {w}x{h} px: expected [{n}, 1, {h}, {w}]",
-        logits.shape()
-    );
-    ensure!(
-        logits.iter().all(|logit| logit.is_finite()),
-        "the network gave values that are not finite: its weights are damaged or of another model"
-    );
-    Ok(logits)
-}
-
-/// Elementwise mean, summed in order and divided once as the reference does.
-fn mean<D: ndarray::Dimension>(
-    arrays: impl Iterator<Item = Result<ndarray::Array<f32, D>>>,
-) -> Result<ndarray::Array<f32, D>> {
-    let (mut sum, mut n) = (None, 0_u32);
-    for array in arrays {
-        let array = array?;
-        n += 1;
-        sum = Some(match sum {
-            None => array,
-            Some(sum) => sum + &array,
-        });
-    }
-    let sum = sum.context("a mean of no models")?;
-    Ok(if n == 1 { sum } else { sum / n as f32 })
-}
-
-fn sigmoid(logit: f32) -> f32 {
-    1.0 / (1.0 + (-logit).exp())
-}
-
-/// Runs `work` and adds the seconds it took.
-fn timed<T>(seconds: &mut f64, work: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
-    let result = work();
-    *seconds += Duration::as_secs_f64(&start.elapsed());
-    result
 }

@@ -3,17 +3,18 @@
 /// Listens to the progress of inference.
 ///
 /// Every method does nothing unless implemented; `()` is the listener that ignores everything.
+/// All calls come from the thread that predicts.
 pub trait Progress {
     /// A slide was opened and will be predicted in `n_blocks` blocks.
     fn slide_started(&self, _id: &str, _n_blocks: usize) {}
 
-    /// That many more blocks of the slide are predicted.
+    /// That many more blocks of the slide are predicted, have no tissue, or were in the journal.
     fn blocks_done(&self, _n_blocks: usize) {}
 
     /// All files of the slide are in place, or it failed for the given reason.
     fn slide_finished(&self, _id: &str, _error: Option<&anyhow::Error>) {}
 
-    /// Asked between batches; `true` ends the work with [`Interrupted`].
+    /// Asked before each batch; `true` ends the work with [`Interrupted`] once the batches under way are done.
     fn interrupted(&self) -> bool {
         false
     }

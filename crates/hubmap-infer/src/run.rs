@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use crate::config::PredictConfig;
 use crate::outputs::{OutputKind, OutputPlan, SlideInput, SlideSink, pending_file, write_submission};
-use crate::predictor::{Predictor, StageSeconds};
+use crate::predictor::Predictor;
 use crate::progress::{Interrupted, Progress};
+use crate::stage::StageSeconds;
 
 /// What became of one slide.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -128,7 +129,7 @@ fn predict_slide(
 
     let npy_path = plan.wants(OutputKind::Npy).then(|| plan.path(OutputKind::Npy, &input.id, threshold));
     let mut sink = SlideSink::new(size, threshold, npy_path.as_deref())?;
-    let mut seconds = predictor.predict(slide, &mut sink, progress)?;
+    let mut seconds = predictor.predict(slide, &mut sink, None, progress)?.seconds;
 
     let write_start = Instant::now();
     let prediction = sink.finish()?;

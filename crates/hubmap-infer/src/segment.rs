@@ -5,13 +5,14 @@ use ndarray::Array4;
 
 /// A network that segments a batch of normalised tiles.
 ///
-/// Implemented by [`Network`](crate::Network), and by any closure of the same signature.
-pub trait SegmentTiles {
+/// Implemented by `Network` (feature `networks`), and by any closure of the same signature.
+/// It is called from a thread of the predictor's, one call at a time for each replica.
+pub trait SegmentTiles: Send + Sync {
     /// Logits `[n, 1, h, w]` of tiles `[n, 3, h, w]`.
     fn logits(&self, tiles: &Array4<f32>) -> Result<Array4<f32>>;
 }
 
-impl<F: Fn(&Array4<f32>) -> Result<Array4<f32>>> SegmentTiles for F {
+impl<F: Fn(&Array4<f32>) -> Result<Array4<f32>> + Send + Sync> SegmentTiles for F {
     fn logits(&self, tiles: &Array4<f32>) -> Result<Array4<f32>> {
         self(tiles)
     }

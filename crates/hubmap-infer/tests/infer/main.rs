@@ -8,3 +8,6 @@ mod files;
 mod model_folder;
 mod numerics;
 mod pipeline;
+mod resume;
+mod stages;
+mod tissue;

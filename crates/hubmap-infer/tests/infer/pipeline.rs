@@ -6,15 +6,16 @@ use anyhow::Result;
 use half::f16;
 use hubmap_data::Normalization;
 use hubmap_infer::{
-    Interrupted, PredictConfig, Predictor, ProbabilityMap, Progress, RowSink, SegmentTiles, Tta,
+    Blend, Interrupted, PredictConfig, Predictor, ProbabilityMap, Progress, RowSink, SegmentTiles, Tta,
 };
 use hubmap_io::{MemorySlide, RasterReader as _, Size, Window};
 use ndarray::{Array2, Array3, Array4, ArrayRef2, Axis, s};
+use proptest::prelude::*;
 
 /// A predictor around one closure.
 pub(crate) fn predictor(
     config: PredictConfig,
-    model: impl Fn(&Array4<f32>) -> Result<Array4<f32>> + 'static,
+    model: impl Fn(&Array4<f32>) -> Result<Array4<f32>> + Send + Sync + 'static,
 ) -> Predictor {
     let model: Box<dyn SegmentTiles> = Box::new(model);
     Predictor::new(vec![model], Normalization::KIDNEY, config).unwrap()
@@ -34,7 +35,7 @@ pub(crate) fn patterned_slide(size: Size) -> MemorySlide {
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature of a network")]
 /// The red plane as logits, which makes a tile's place in the map visible.
-fn red_plane(tiles: &Array4<f32>) -> Result<Array4<f32>> {
+pub(crate) fn red_plane(tiles: &Array4<f32>) -> Result<Array4<f32>> {
     Ok(tiles.slice(s![.., ..1, .., ..]).to_owned())
 }
 
@@ -68,14 +69,60 @@ fn pixels_land_where_they_came_from() {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn batches_threads_queues_and_replicas_do_not_change_the_map(
+        (width, height) in (1_u32..420, 1_u32..300),
+        (batch, read_threads, n_replicas) in (1_usize..9, 1_usize..5, 1_usize..4),
+        (read_ahead, write_ahead) in (1_usize..4, 1_usize..4),
+        (blend, overlap) in prop_oneof![
+            Just((Blend::Crop, 0)),
+            (0_u32..31).prop_map(|overlap| (Blend::Mean, overlap)),
+            (0_u32..31).prop_map(|overlap| (Blend::Gaussian, overlap)),
+        ],
+        is_augmented: bool,
+    ) {
+        let slide = patterned_slide(Size::new(width, height));
+        let tta = if is_augmented { Tta::D4 } else { Tta::None };
+        let one_by_one = PredictConfig {
+            tta,
+            blend,
+            overlap,
+            batch: 1,
+            read_threads: 1,
+            read_ahead: 1,
+            write_ahead: 1,
+            ..small_config()
+        };
+        let config =
+            PredictConfig { batch, read_threads, read_ahead, write_ahead, ..one_by_one.clone() };
+        let expected = predictor(one_by_one, red_plane).predict_map(&slide).unwrap();
+        let replicas =
+            (0..n_replicas).map(|_| vec![Box::new(red_plane) as Box<dyn SegmentTiles>]).collect();
+        let ours = Predictor::with_replicas(replicas, Normalization::KIDNEY, config).unwrap();
+        prop_assert_eq!(ours.predict_map(&slide).unwrap(), expected);
+    }
+}
+
 #[test]
-fn batches_threads_and_strips_do_not_change_the_map() {
-    let slide = patterned_slide(Size::new(401, 290));
-    let config = PredictConfig { tta: Tta::D4, ..small_config() };
-    let expected = predictor(config.clone(), red_plane).predict_map(&slide).unwrap();
-    for (batch, read_threads, read_ahead) in [(1, 1, 1), (2, 3, 1), (7, 2, 4), (100, 5, 2)] {
-        let config = PredictConfig { batch, read_threads, read_ahead, ..config.clone() };
-        assert_eq!(predictor(config, red_plane).predict_map(&slide).unwrap(), expected, "batch {batch}");
+fn blends_agree_where_a_network_sees_the_same_in_every_tile() {
+    // At scale 1 every tile that covers a pixel gives it the same probability, and all blends the same map.
+    let slide = patterned_slide(Size::new(150, 83));
+    let map = |blend, overlap| {
+        let config = PredictConfig { scale: 1, blend, overlap, ..small_config() };
+        predictor(config, red_plane).predict_map(&slide).unwrap().probabilities
+    };
+    let expected = map(Blend::Crop, 0);
+    for (blend, overlap) in [(Blend::Mean, 0), (Blend::Mean, 31), (Blend::Gaussian, 0), (Blend::Gaussian, 11)]
+    {
+        for (ours, expected) in map(blend, overlap).iter().zip(&expected) {
+            assert!(
+                ours.to_bits().abs_diff(expected.to_bits()) <= 1,
+                "{blend:?} {overlap}: {ours} {expected}"
+            );
+        }
     }
 }
 
@@ -121,14 +168,14 @@ fn rows_arrive_in_order_and_once() {
     let slide = patterned_slide(Size::new(250, 340));
     let mut sink = InOrder { next_row: 0, calls: 0 };
     let config = PredictConfig { batch: 2, ..small_config() };
-    predictor(config, red_plane).predict(&slide, &mut sink, &()).unwrap();
+    predictor(config, red_plane).predict(&slide, &mut sink, None, &()).unwrap();
     assert_eq!((sink.next_row, sink.calls), (340, 4));
 }
 
 /// Counts blocks and stops after some.
-struct StopAfter {
-    n_blocks: std::cell::Cell<usize>,
-    limit: usize,
+pub(crate) struct StopAfter {
+    pub(crate) n_blocks: std::cell::Cell<usize>,
+    pub(crate) limit: usize,
 }
 
 impl Progress for StopAfter {
@@ -147,7 +194,7 @@ fn progress_counts_blocks_and_can_stop() {
     let run = |limit| {
         let progress = StopAfter { n_blocks: 0.into(), limit };
         let mut map = ProbabilityMap::new(slide.size());
-        let result = predictor(small_config(), red_plane).predict(&slide, &mut map, &progress);
+        let result = predictor(small_config(), red_plane).predict(&slide, &mut map, None, &progress);
         (progress.n_blocks.get(), result)
     };
     let (n_blocks, result) = run(usize::MAX);

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 use hubmap_cli::{CommonArgs, Config, DataGenBars, InferBars, Outcome, Progress, TrainBars};
 use hubmap_data::cuts;
 use hubmap_infer::{
-    ArchitectureFlags, ModelFolder, OutputKind, OutputPlan, Unpredicted, evaluate, find_slides, id_order,
-    predict_slides,
+    ArchitectureFlags, EvaluateJob, ModelFolder, OutputKind, OutputPlan, Unpredicted, evaluate, find_slides,
+    id_order, predict_slides,
 };
 use hubmap_io::Size;
 use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec};
@@ -92,7 +92,15 @@ pub(crate) fn walk(out: &Path, seed: u64, common: &CommonArgs, progress: &Progre
     progress.note("5/5 scoring against the truth (hubmap-evaluate)");
     let threshold = predictor.config().threshold;
     let submission = plan.path(OutputKind::Rle, "", threshold);
-    let scores = evaluate(&submission, &hubmap.join("truth.csv"), &hubmap.join("test"), Unpredicted::Refuse)?;
+    let job = EvaluateJob {
+        predictions: submission.clone(),
+        truth: hubmap.join("truth.csv"),
+        slides: hubmap.join("test"),
+        unpredicted: Unpredicted::Refuse,
+        hausdorff: false,
+        sweep: false,
+    };
+    let scores = evaluate(&job, &InferBars::new(progress))?;
 
     let id = &test_slides[0].id;
     let overlay = plan.path(OutputKind::Overlay, id, threshold);

@@ -21,7 +21,11 @@ mod upsample;
 pub use blocks::{Block, BlockGrid};
 pub use config::{Merge, PredictConfig};
 pub use dice::{intersection, set_dice};
-pub use evaluate::{Evaluation, SlideScore, Unpredicted, evaluate};
+pub use evaluate::{
+    EvaluateJob, Evaluation, Hausdorff, ObjectScore, PooledScore, SlideScore, SlideSweep, Sweep, Unpredicted,
+    count_matches, evaluate, hausdorff_95, markdown_tables, score_table, sweep_figure, write_scores_csv,
+    write_sweep_csv,
+};
 #[cfg(feature = "networks")]
 pub use model_folder::{ArchitectureFlags, CONFIG_FILE, Checkpoint, ModelFolder};
 #[cfg(feature = "networks")]

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use hubmap_infer::{
-    NpyReader, OutputKind, OutputPlan, Predictor, SlideInput, Summary, Unpredicted, evaluate, find_slides,
-    positive_pixels, predict_slides, read_rle_table,
+    NpyReader, OutputKind, OutputPlan, Predictor, SlideInput, Summary, find_slides, positive_pixels,
+    predict_slides, read_rle_table,
 };
 use hubmap_io::{Mask, Size, TiffSpec, TiffWriter, read_annotations};
 use ndarray::{Array3, Array4, Axis, s};
@@ -20,7 +20,7 @@ fn disc_pixels(size: Size, discs: &[(i64, i64, i64)]) -> Array3<u8> {
     })
 }
 
-fn write_slide(path: &Path, pixels: &Array3<u8>, microns_per_px: Option<f64>) {
+pub(crate) fn write_slide(path: &Path, pixels: &Array3<u8>, microns_per_px: Option<f64>) {
     let size = Size::new(pixels.dim().1 as u32, pixels.dim().0 as u32);
     let mut writer = TiffWriter::create(path, TiffSpec { microns_per_px, ..TiffSpec::rgb(size) }).unwrap();
     writer.write_rows(pixels).unwrap();
@@ -56,7 +56,7 @@ fn files_below(folder: &Path) -> Vec<String> {
 }
 
 /// Two slides and their predictions.
-fn predicted_folder() -> (tempfile::TempDir, Summary) {
+pub(crate) fn predicted_folder() -> (tempfile::TempDir, Summary) {
     let folder = tempfile::tempdir().unwrap();
     let slides = folder.path().join("slides");
     std::fs::create_dir(&slides).unwrap();
@@ -134,50 +134,6 @@ fn all_files_of_a_slide_agree() {
     ));
     let reader = decoder.read_info().unwrap();
     assert_eq!((reader.info().width, reader.info().height), (301, 270));
-}
-
-#[test]
-fn predictions_score_one_against_themselves() {
-    let (folder, _) = predicted_folder();
-    let (out, slides) = (folder.path().join("out"), folder.path().join("slides"));
-    let submission = out.join("submission__0.5.csv");
-    for predictions in [submission.clone(), out.clone(), out.join("predicts/masks")] {
-        let evaluation = evaluate(&predictions, &submission, &slides, Unpredicted::Refuse).unwrap();
-        assert_eq!(evaluation.slides.len(), 2);
-        assert!((evaluation.mean_dice - 1.0).abs() < 1e-12);
-    }
-}
-
-#[test]
-fn ids_that_do_not_match_are_listed() {
-    let (folder, _) = predicted_folder();
-    let slides = folder.path().join("slides");
-    let submission = folder.path().join("out/submission__0.5.csv");
-    let table = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    };
-    let message = |predictions: &Path, truth: &Path, unpredicted| {
-        format!("{:#}", evaluate(predictions, truth, &slides, unpredicted).unwrap_err())
-    };
-    let truth = table("truth.csv", "id,encoding\na,\n");
-    let text = message(&submission, &truth, Unpredicted::Skip);
-    assert!(text.contains("1 slide predicted but not in") && text.ends_with(": b"), "{text}");
-    let truth = table("truth.csv", "id,encoding\na,1 4\nb,\nc,\n");
-    let text = message(&submission, &truth, Unpredicted::Refuse);
-    assert!(text.contains("but not predicted: c"), "{text}");
-    let extra = table("extra.csv", "id,predicted\na,1 2\nc,\n");
-    let text = message(&extra, &truth, Unpredicted::Skip);
-    assert!(text.contains("not a slide in") && text.ends_with(": c"), "{text}");
-    let long = table("long.csv", "id,predicted\na,4550 2\n");
-    let text = message(&long, &truth, Unpredicted::Skip);
-    assert!(text.contains("id a of") && text.contains("70x65"), "{text}");
-
-    let one = table("one.csv", "id,predicted\na,3 4\n");
-    let evaluation = evaluate(&one, &truth, &slides, Unpredicted::Skip).unwrap();
-    assert!((evaluation.mean_dice - 0.5).abs() < 1e-12);
-    assert_eq!(evaluation.slides[0].shared_pixels, 2);
 }
 
 #[test]

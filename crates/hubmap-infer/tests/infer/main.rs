@@ -3,6 +3,7 @@
 
 #[cfg(feature = "networks")]
 mod end_to_end;
+mod evaluation;
 mod files;
 #[cfg(feature = "networks")]
 mod model_folder;

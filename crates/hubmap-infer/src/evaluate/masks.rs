@@ -22,6 +22,7 @@ pub(super) enum Masks {
 impl Masks {
     /// A table of encodings, a folder of mask TIFFs, of annotations, or that inference left.
     ///
+    /// Of the latter, the masks are read, or if there are none the submission table.
     /// A folder with an annotation file of one of the slides is one of annotations, even if it holds TIFFs,
     /// because those of the competition hold the slides as well. Other JSON files are left alone.
     pub(super) fn open(path: &Path, slides: &BTreeMap<String, PathBuf>) -> Result<Self> {
@@ -30,6 +31,11 @@ impl Masks {
             return Ok(Self::Table { path: path.to_owned(), table: read_rle_table(path)? });
         }
         let inference_masks = path.join("predicts").join("masks");
+        if !inference_masks.is_dir()
+            && let Some(table) = lone_submission(path)?
+        {
+            return Ok(Self::Table { table: read_rle_table(&table)?, path: table });
+        }
         let folder = if inference_masks.is_dir() { inference_masks } else { path.to_owned() };
         let annotation_of = |id: &String| {
             let files = ANNOTATION_ENDINGS.iter().map(|ending| folder.join(format!("{id}{ending}")));
@@ -80,6 +86,25 @@ impl Masks {
             }
         }
     }
+}
+
+/// The submission table of an output folder of inference; none if the folder is another.
+fn lone_submission(folder: &Path) -> Result<Option<PathBuf>> {
+    let list =
+        || std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
+    let mut tables = list().with_context(|| format!("cannot list folder {}", folder.display()))?;
+    tables.retain(|path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with("submission__") && name.ends_with(".csv"))
+    });
+    tables.sort();
+    ensure!(
+        tables.len() < 2,
+        "{} holds tables of several thresholds: name one of them instead of the folder: {}",
+        folder.display(),
+        tables.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    );
+    Ok(tables.pop())
 }
 
 /// Rows of a mask that are read at a time.

@@ -38,16 +38,13 @@ fn fixture_slides(expected: &Value) -> tempfile::TempDir {
 fn fixture_evaluation() -> (Value, Evaluation) {
     let expected = json("evaluate/expected.json");
     let slides = fixture_slides(&expected);
-    // Probabilities and masks of one folder, as inference leaves them.
+    // Probabilities and table of one folder, as inference leaves them.
     let out = tempfile::tempdir().unwrap();
-    let (raw, masks) = (out.path().join("predicts/raw"), out.path().join("predicts/masks"));
+    let raw = out.path().join("predicts/raw");
     std::fs::create_dir_all(&raw).unwrap();
-    std::fs::create_dir_all(&masks).unwrap();
-    let table = hubmap_infer::read_rle_table(&fixture("evaluate/submission__0.5.csv")).unwrap();
-    for (id, rle) in table {
+    std::fs::copy(fixture("evaluate/submission__0.5.csv"), out.path().join("submission__0.5.csv")).unwrap();
+    for id in expected["slides"].as_object().unwrap().keys() {
         std::fs::copy(fixture(&format!("evaluate/raw/{id}.npy")), raw.join(format!("{id}.npy"))).unwrap();
-        let size = hubmap_io::open(&slides.path().join(format!("{id}.tiff"))).unwrap().size();
-        hubmap_io::write_mask_tiff(&masks.join(format!("{id}.tiff")), &rle.decode(size).unwrap(), 8).unwrap();
     }
     let job = EvaluateJob {
         hausdorff: true,
@@ -187,9 +184,14 @@ fn masks_annotations_and_tables_are_all_truths() {
         let evaluation = evaluate(&job(&submission, &truth, slides.path()), &()).unwrap();
         assert_close(evaluation.mean_dice, &expected["mean_dice"]);
     }
-    std::fs::create_dir(path("empty")).unwrap();
-    let error = evaluate(&job(&submission, &path("empty"), slides.path()), &()).unwrap_err();
-    assert!(format!("{error:#}").contains("neither mask TIFFs nor <id>.json"), "{error:#}");
+    std::fs::create_dir(path("other")).unwrap();
+    let message =
+        || format!("{:#}", evaluate(&job(&submission, &path("other"), slides.path()), &()).unwrap_err());
+    assert!(message().contains("neither mask TIFFs nor <id>.json"), "{}", message());
+    for threshold in ["0.3", "0.5"] {
+        std::fs::copy(&submission, path(&format!("other/submission__{threshold}.csv"))).unwrap();
+    }
+    assert!(message().contains("several thresholds") && message().contains("__0.3.csv"), "{}", message());
 }
 
 #[test]

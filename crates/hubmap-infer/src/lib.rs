@@ -26,16 +26,17 @@ pub use evaluate::{Evaluation, SlideScore, Unpredicted, evaluate};
 pub use model_folder::{ArchitectureFlags, CONFIG_FILE, Checkpoint, ModelFolder};
 #[cfg(feature = "networks")]
 pub use network::Network;
-pub use objects::{ObjectMeasurements, ObjectMeter};
+pub use objects::{BAND_ROWS, DetectedObject, ObjectSink, ObjectStream};
 pub use outputs::{
-    CLASS_NAME, NpyReader, NpyWriter, OVERLAY_MAX_SIDE, OutputKind, OutputPlan, PendingFile, RleTable,
-    SlideInput, SlidePrediction, SlideSink, find_slides, id_order, object_features, read_rle_table,
-    write_mask_tiff, write_overlay, write_submission,
+    CLASS_NAME, FinishedFiles, NpyReader, NpyWriter, OVERLAY_MAX_SIDE, OutputKind, OutputPlan, PendingFile,
+    RleTable, SlideInput, SlideWriter, WrittenFile, find_slides, id_order, read_rle_table, write_submission,
 };
-pub use postprocess::{MaskBuilder, positive_pixels};
+pub use postprocess::{FillHoles, MaskBuilder, Postprocess, PostprocessConfig, Within, positive_pixels};
 pub use predictor::{Predictor, ProbabilityMap, RowSink, StageSeconds};
 pub use progress::{Interrupted, Progress};
-pub use run::{FailedSlide, SlideSummary, Summary, predict_slides};
+pub use run::{
+    FailedSlide, RowSource, RunSpec, SlideSummary, Summary, hash_files, predict_slides, run_slides,
+};
 pub use segment::SegmentTiles;
 pub use tta::{Dihedral, Tta};
 pub use upsample::{bilinear, bilinear_f16_into};

@@ -3,8 +3,12 @@
 
 #[cfg(feature = "networks")]
 mod end_to_end;
+mod failures;
 mod files;
 #[cfg(feature = "networks")]
 mod model_folder;
 mod numerics;
 mod pipeline;
+mod reruns;
+mod slide_files;
+mod stream;

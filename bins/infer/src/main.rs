@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::Parser;
 use hubmap_cli::{InferBars, Outcome};
-use hubmap_infer::{ArchitectureFlags, ModelFolder, OutputPlan, find_slides, id_order, predict_slides};
+use hubmap_infer::{
+    ArchitectureFlags, ModelFolder, OutputPlan, find_slides, hash_files, id_order, predict_slides,
+};
 
 use crate::args::Args;
 
@@ -16,10 +18,16 @@ fn run(args: &Args, progress: &hubmap_cli::Progress) -> Result<Outcome> {
     let slides = find_slides(&args.slides)?;
     let folder = ModelFolder::open(&args.model, ArchitectureFlags { encoder, decoder, attention })?;
     let order = args.sample_submission.as_deref().map(id_order).transpose()?.unwrap_or_default();
-    let plan = OutputPlan { folder: args.out.clone(), kinds: args.write.clone(), order };
+    let plan = OutputPlan {
+        folder: args.out.clone(),
+        kinds: args.write.clone(),
+        order,
+        reuse_finished: !args.overwrite,
+    };
+    let model = hash_files(folder.checkpoints.iter().map(|checkpoint| &checkpoint.path))?;
     let predictor = folder.predictor(args.settings()?, &args.common.device.device())?;
     tracing::info!("{} from {}, {} weights", folder.model, folder.path.display(), predictor.n_models());
-    let summary = predict_slides(&predictor, &slides, &plan, &InferBars::new(progress))?;
+    let summary = predict_slides(&mut [predictor], &model, &slides, &plan, &InferBars::new(progress))?;
     ensure!(!summary.slides.is_empty(), "none of {} slides could be predicted", slides.len());
     Ok(Outcome { summary: serde_json::to_value(&summary)?, n_failed: summary.failed.len() })
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::postprocess::PostprocessConfig;
 use crate::tta::Tta;
 
 /// What is averaged over the models (folds).
@@ -52,6 +53,8 @@ pub struct PredictConfig {
     pub read_threads: usize,
     /// Prepared blocks that each of these threads keeps waiting.
     pub read_ahead: usize,
+    /// What is done to the mask after the threshold.
+    pub postprocess: PostprocessConfig,
 }
 
 impl PredictConfig {
@@ -67,13 +70,14 @@ impl PredictConfig {
             threshold: 0.5,
             read_threads: 2,
             read_ahead: 1,
+            postprocess: PostprocessConfig::OFF,
         }
     }
 
     /// Settings from an `[infer]` table that may leave keys out; those have the [original](Self::original) value.
     pub fn from_table(table: &toml::Table) -> Result<Self> {
         let mut merged = toml::Table::try_from(Self::original())?;
-        merged.extend(table.clone());
+        overlay(&mut merged, table);
         let config: Self = merged.try_into().context("table [infer]")?;
         config.validate()?;
         Ok(config)
@@ -109,7 +113,7 @@ impl PredictConfig {
         );
         ensure!(self.read_threads > 0, "infer.read_threads is 0: at least one thread must read");
         ensure!(self.read_ahead > 0, "infer.read_ahead is 0: at least one block must wait");
-        Ok(())
+        self.postprocess.validate()
     }
 
     /// Side of the square that goes through the network, in tile pixels.
@@ -128,14 +132,26 @@ impl PredictConfig {
     }
 }
 
+/// Lays a table over another, and tables in it over those of the same name.
+pub(crate) fn overlay(below: &mut toml::Table, above: &toml::Table) {
+    for (key, value) in above {
+        match (below.get_mut(key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => overlay(below, above),
+            (_, value) => drop(below.insert(key.clone(), value.clone())),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_table_overrides_single_keys() {
-        let table: toml::Table = toml::from_str("tta = \"none\"\nbatch = 4").unwrap();
-        let expected = PredictConfig { tta: Tta::None, batch: 4, ..PredictConfig::original() };
+        let text = "tta = \"none\"\nbatch = 4\npostprocess.min_area_px = 9";
+        let table: toml::Table = toml::from_str(text).unwrap();
+        let postprocess = PostprocessConfig { min_area_px: 9, ..PostprocessConfig::OFF };
+        let expected = PredictConfig { tta: Tta::None, batch: 4, postprocess, ..PredictConfig::original() };
         assert_eq!(PredictConfig::from_table(&table).unwrap(), expected);
     }
 

@@ -3,6 +3,7 @@
 mod blocks;
 mod config;
 mod dice;
+mod ensemble;
 mod evaluate;
 #[cfg(feature = "networks")]
 mod model_folder;
@@ -21,6 +22,7 @@ mod upsample;
 pub use blocks::{Block, BlockGrid};
 pub use config::{Merge, PredictConfig};
 pub use dice::{intersection, set_dice};
+pub use ensemble::Ensemble;
 pub use evaluate::{
     EvaluateJob, Evaluation, Hausdorff, ObjectScore, PooledScore, SlideScore, SlideSweep, Sweep, Unpredicted,
     count_matches, evaluate, hausdorff_95, markdown_tables, score_table, sweep_figure, write_scores_csv,
@@ -30,16 +32,17 @@ pub use evaluate::{
 pub use model_folder::{ArchitectureFlags, CONFIG_FILE, Checkpoint, ModelFolder};
 #[cfg(feature = "networks")]
 pub use network::Network;
-pub use objects::{ObjectMeasurements, ObjectMeter};
+pub use objects::{BAND_ROWS, DetectedObject, ObjectSink, ObjectStream};
 pub use outputs::{
-    CLASS_NAME, NpyReader, NpyWriter, OVERLAY_MAX_SIDE, OutputKind, OutputPlan, PendingFile, RleTable,
-    SlideInput, SlidePrediction, SlideSink, find_slides, id_order, object_features, read_rle_table,
-    write_mask_tiff, write_overlay, write_submission,
+    CLASS_NAME, FinishedFiles, NpyReader, NpyWriter, OVERLAY_MAX_SIDE, OutputKind, OutputPlan, PendingFile,
+    RleTable, SlideInput, SlideWriter, WrittenFile, find_slides, id_order, read_rle_table, write_submission,
 };
-pub use postprocess::{MaskBuilder, positive_pixels};
+pub use postprocess::{FillHoles, MaskBuilder, Postprocess, PostprocessConfig, Within, positive_pixels};
 pub use predictor::{Predictor, ProbabilityMap, RowSink, StageSeconds};
 pub use progress::{Interrupted, Progress};
-pub use run::{FailedSlide, SlideSummary, Summary, predict_slides};
+pub use run::{
+    FailedSlide, RowSource, RunSpec, SlideSummary, Summary, hash_files, predict_slides, run_slides,
+};
 pub use segment::SegmentTiles;
 pub use tta::{Dihedral, Tta};
 pub use upsample::{bilinear, bilinear_f16_into};

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use hubmap_data::Normalization;
 use hubmap_models::{Attention, CheckpointName, DecoderKind, EncoderKind, SegModelConfig, guess_config};
 
-use crate::config::PredictConfig;
+use crate::config::{PredictConfig, overlay};
 use crate::network::Network;
 use crate::predictor::Predictor;
 use crate::segment::SegmentTiles;
@@ -76,7 +76,7 @@ impl ModelFolder {
     /// Settings of prediction: the original's, changed by the run's `[infer]` table, changed by `overrides`.
     pub fn predict_config(&self, overrides: &toml::Table) -> Result<PredictConfig> {
         let mut table = self.infer.clone();
-        table.extend(overrides.clone());
+        overlay(&mut table, overrides);
         PredictConfig::from_table(&table)
     }
 

@@ -9,7 +9,7 @@ use half::f16;
 use hubmap_data::Normalization;
 use hubmap_io::{RasterReader, Size, Window, area_downscale};
 use ndarray::{Array2, Array3, Array4, ArrayRef2, Axis, s};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::blocks::{Block, BlockGrid};
 use crate::config::{Merge, PredictConfig};
@@ -49,7 +49,7 @@ impl RowSink for ProbabilityMap {
 }
 
 /// Seconds spent on the stages of one slide.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageSeconds {
     /// Reading, reducing and normalising, summed over the reader threads, beside the other stages.
     pub read: f64,
@@ -86,6 +86,11 @@ impl Predictor {
     /// The settings in use.
     pub const fn config(&self) -> &PredictConfig {
         &self.config
+    }
+
+    /// What pixels go through before the models see them.
+    pub const fn normalization(&self) -> &Normalization {
+        &self.normalization
     }
 
     /// Number of models that are averaged.

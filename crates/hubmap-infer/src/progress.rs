@@ -3,6 +3,7 @@
 /// Listens to the progress of inference.
 ///
 /// Every method does nothing unless implemented; `()` is the listener that ignores everything.
+/// With several devices, several slides may be under way at once, and their blocks come mixed.
 pub trait Progress {
     /// A slide was opened and will be predicted in `n_blocks` blocks.
     fn slide_started(&self, _id: &str, _n_blocks: usize) {}
@@ -12,6 +13,9 @@ pub trait Progress {
 
     /// All files of the slide are in place, or it failed for the given reason.
     fn slide_finished(&self, _id: &str, _error: Option<&anyhow::Error>) {}
+
+    /// The slide was finished by an earlier run and is left as it is.
+    fn slide_skipped(&self, _id: &str) {}
 
     /// Asked between batches; `true` ends the work with [`Interrupted`].
     fn interrupted(&self) -> bool {

@@ -94,8 +94,8 @@ fn lone_submission(folder: &Path) -> Result<Option<PathBuf>> {
         || std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
     let mut tables = list().with_context(|| format!("cannot list folder {}", folder.display()))?;
     tables.retain(|path| {
-        let name = path.file_name().and_then(|name| name.to_str());
-        name.is_some_and(|name| name.starts_with("submission__") && name.ends_with(".csv"))
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        stem.is_some_and(|stem| stem.starts_with("submission__")) && path.extension() == Some("csv".as_ref())
     });
     tables.sort();
     ensure!(

@@ -12,7 +12,7 @@ use ndarray::{Array3, Array4, Axis, s};
 use crate::pipeline::{predictor, small_config};
 
 /// Bright discs on a dark slide.
-fn disc_pixels(size: Size, discs: &[(i64, i64, i64)]) -> Array3<u8> {
+pub(crate) fn disc_pixels(size: Size, discs: &[(i64, i64, i64)]) -> Array3<u8> {
     Array3::from_shape_fn((size.height as usize, size.width as usize, 3), |(y, x, c)| {
         let inside =
             |&(cx, cy, r): &(i64, i64, i64)| (x as i64 - cx).pow(2) + (y as i64 - cy).pow(2) <= r * r;
@@ -28,17 +28,22 @@ pub(crate) fn write_slide(path: &Path, pixels: &Array3<u8>, microns_per_px: Opti
 }
 
 /// Positive where the slide is bright.
-fn bright() -> Predictor {
+pub(crate) fn bright() -> Predictor {
     predictor(small_config(), |tiles: &Array4<f32>| {
         Ok(tiles.slice(s![.., ..1, .., ..]).mapv(|red| if red > 0.0 { 3.0 } else { -3.0 }))
     })
 }
 
-fn plan(folder: &Path) -> OutputPlan {
-    OutputPlan { folder: folder.to_owned(), kinds: OutputKind::ALL.to_vec(), order: Vec::new() }
+pub(crate) fn plan(folder: &Path) -> OutputPlan {
+    OutputPlan {
+        folder: folder.to_owned(),
+        kinds: OutputKind::ALL.to_vec(),
+        order: Vec::new(),
+        reuse_finished: true,
+    }
 }
 
-fn files_below(folder: &Path) -> Vec<String> {
+pub(crate) fn files_below(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
@@ -65,7 +70,7 @@ pub(crate) fn predicted_folder() -> (tempfile::TempDir, Summary) {
     write_slide(&slides.join("a.tif"), &disc_pixels(Size::new(70, 65), &[]), None);
     let slides = find_slides(&[slides]).unwrap();
     let out = OutputPlan { order: vec!["b".into(), "a".into()], ..plan(&folder.path().join("out")) };
-    let summary = predict_slides(&bright(), &slides, &out, &()).unwrap();
+    let summary = predict_slides(&mut [bright()], "model", &slides, &out, &()).unwrap();
     (folder, summary)
 }
 
@@ -76,14 +81,27 @@ fn all_files_of_a_slide_agree() {
     assert_eq!(
         files_below(&out),
         [
+            "predicts/.lock",
+            "predicts/bitmasks/a.tiff",
+            "predicts/bitmasks/b.tiff",
+            "predicts/done/a.json",
+            "predicts/done/b.json",
             "predicts/masks/a.tiff",
             "predicts/masks/b.tiff",
+            "predicts/objects/a.csv",
             "predicts/objects/a.geojson",
+            "predicts/objects/a.geojson.gz",
+            "predicts/objects/b.csv",
             "predicts/objects/b.geojson",
+            "predicts/objects/b.geojson.gz",
             "predicts/overlays/a.png",
             "predicts/overlays/b.png",
+            "predicts/probabilities/a.tiff",
+            "predicts/probabilities/b.tiff",
             "predicts/raw/a.npy",
             "predicts/raw/b.npy",
+            "predicts/rle/a.csv",
+            "predicts/rle/b.csv",
             "submission__0.5.csv",
             "summary.json"
         ]
@@ -152,13 +170,13 @@ fn a_broken_slide_leaves_no_files_and_the_rest_goes_on() {
 
     let out = folder.path().join("out");
     let slides = ["cut", "good", "missing", "text"].map(slide);
-    let summary = predict_slides(&bright(), &slides, &plan(&out), &()).unwrap();
+    let summary = predict_slides(&mut [bright()], "model", &slides, &plan(&out), &()).unwrap();
     assert_eq!(summary.slides.len(), 1);
     let failed: Vec<_> = summary.failed.iter().map(|failed| failed.id.as_str()).collect();
     assert_eq!(failed, ["cut", "missing", "text"]);
     assert!(summary.failed.iter().all(|failed| failed.error.contains(&format!("{}.tiff", failed.id))));
-    assert!(files_below(&out).iter().all(|file| file.contains("good") || !file.contains('/')));
-    assert_eq!(files_below(&out).len(), 6);
+    let others: Vec<_> = files_below(&out).into_iter().filter(|file| !file.contains("good")).collect();
+    assert_eq!(others, ["predicts/.lock", "submission__0.5.csv", "summary.json"]);
 }
 
 #[test]
@@ -174,9 +192,9 @@ fn a_slide_whose_network_fails_half_way_leaves_no_files() {
     });
     let out = folder.path().join("out");
     let slides = [SlideInput { id: "s".into(), path }];
-    let summary = predict_slides(&failing, &slides, &plan(&out), &()).unwrap();
+    let summary = predict_slides(&mut [failing], "model", &slides, &plan(&out), &()).unwrap();
     assert_eq!(summary.failed[0].error, "out of memory");
-    assert_eq!(files_below(&out), ["summary.json"]);
+    assert_eq!(files_below(&out), ["predicts/.lock", "summary.json"]);
 }
 
 #[test]

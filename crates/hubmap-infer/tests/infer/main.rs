@@ -3,9 +3,14 @@
 
 #[cfg(feature = "networks")]
 mod end_to_end;
+mod ensemble;
 mod evaluation;
+mod failures;
 mod files;
 #[cfg(feature = "networks")]
 mod model_folder;
 mod numerics;
 mod pipeline;
+mod reruns;
+mod slide_files;
+mod stream;

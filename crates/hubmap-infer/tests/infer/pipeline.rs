@@ -14,7 +14,7 @@ use ndarray::{Array2, Array3, Array4, ArrayRef2, Axis, s};
 /// A predictor around one closure.
 pub(crate) fn predictor(
     config: PredictConfig,
-    model: impl Fn(&Array4<f32>) -> Result<Array4<f32>> + 'static,
+    model: impl Fn(&Array4<f32>) -> Result<Array4<f32>> + Send + 'static,
 ) -> Predictor {
     let model: Box<dyn SegmentTiles> = Box::new(model);
     Predictor::new(vec![model], Normalization::KIDNEY, config).unwrap()

@@ -18,7 +18,7 @@ use hubmap_infer::{
     version,
     after_help = "Examples:\n  \
         hubmap-evaluate --pred results/submission__0.5.csv --truth train.csv --slides HUBMAP/train\n  \
-        hubmap-evaluate --pred results --truth HUBMAP/train --slides HUBMAP/train --hausdorff --sweep --plot sweep.png"
+        hubmap-evaluate --pred results --truth HUBMAP/train --slides HUBMAP/train --sweep --plot p.png"
 )]
 struct Args {
     /// Submission table, folder of mask TIFFs or QuPath annotations, or output folder of hubmap-infer

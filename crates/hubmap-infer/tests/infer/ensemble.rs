@@ -161,3 +161,24 @@ fn an_interrupted_ensemble_leaves_no_files_of_the_slide() {
     assert!(error.is::<Interrupted>());
     assert!(files_below(out.path()).iter().all(|file| file.ends_with(".lock")));
 }
+
+#[test]
+fn slides_are_averaged_again_when_a_map_or_a_weight_changes() {
+    let (_folder, slides, runs) = fixture_runs();
+    let (own, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for (id, size) in [("a", (70, 90)), ("b", (41, 33))] {
+        write_run(own.path(), id, &Array2::from_elem(size, f16::ONE));
+    }
+    let plan = plan(out.path(), &[OutputKind::Rle]);
+    let reused = |weights: [f32; 2]| {
+        let runs = vec![runs[0].clone(), own.path().to_owned()];
+        let ensemble = Ensemble::new(runs, Some(weights.to_vec())).unwrap();
+        let summary = average(&ensemble, &slides, 0.5, &plan);
+        summary.slides.iter().map(|slide| slide.reused).collect::<Vec<_>>()
+    };
+    assert_eq!(reused([1.0, 1.0]), [false, false]);
+    assert_eq!(reused([1.0, 1.0]), [true, true]);
+    write_run(own.path(), "b", &Array2::from_elem((41, 33), f16::ZERO));
+    assert_eq!(reused([1.0, 1.0]), [true, false]);
+    assert_eq!(reused([1.0, 2.0]), [false, false]);
+}

@@ -58,6 +58,18 @@ fn tables_are_those_of_numpy_and_all_files_are_there() {
 }
 
 #[test]
+fn a_broken_slide_is_reported_and_the_rest_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    place_slides(dir.path());
+    std::fs::write(dir.path().join("slides/broken.tiff"), "this is no slide").unwrap();
+    let runs = [0, 1].map(|i| fixture(&format!("ensemble/run_{i}")));
+    let ran = ensemble(dir.path(), &runs.each_ref().map(PathBuf::as_path), &["--json", "--write", "rle"]);
+    ran.assert_error(3, &["broken.tiff"]);
+    let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&summary["failed"][0]["id"], summary["slides"].as_array().unwrap().len()), (&"broken".into(), 2));
+}
+
+#[test]
 fn wrong_usage_is_named() {
     let dir = tempfile::tempdir().unwrap();
     place_slides(dir.path());

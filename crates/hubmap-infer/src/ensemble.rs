@@ -63,10 +63,12 @@ impl Ensemble {
     }
 
     /// Refuses slides that are not in all runs with their size; the error lists every one of them.
+    ///
+    /// A slide that cannot be opened is left to [`run_slides`](crate::run_slides), which reports it and goes on.
     pub fn check(&self, slides: &[SlideInput]) -> Result<()> {
         let mut problems = Vec::new();
         for slide in slides {
-            let size = hubmap_io::open(&slide.path)?.size();
+            let Ok(size) = hubmap_io::open(&slide.path).map(|slide| slide.size()) else { continue };
             for run in &self.runs {
                 match Map::open(run, &slide.id) {
                     Ok(None) => problems.push(format!("{} lacks {}", run.display(), slide.id)),

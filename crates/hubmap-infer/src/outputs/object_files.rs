@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use hubmap_files::PendingFile;
-use hubmap_io::{AnnotationWriter, Mask, PyramidSpec, RasterReader, RleEncoder, SampleKind, Size, Window};
-use ndarray::Axis;
+use hubmap_io::{
+    AnnotationWriter, Mask, PyramidSpec, PyramidWriter, RasterReader, RleEncoder, SampleKind, Size, Window,
+};
 
 use super::objects_table::ObjectsTable;
 use super::overlay::{Coverage, OVERLAY_MAX_SIDE};
@@ -21,8 +22,9 @@ pub(super) struct ObjectFiles<'a> {
     plan: &'a OutputPlan,
     microns_per_px: Option<f64>,
     postprocess: Postprocess,
-    /// Pyramids of the mask: one byte a pixel, one bit a pixel, or both.
-    masks: Vec<(OutputKind, PyramidRows)>,
+    /// Kinds of files of the mask: one byte a pixel, one bit a pixel, or both.
+    mask_kinds: Vec<OutputKind>,
+    masks: PyramidRows,
     rle: Option<RleEncoder>,
     outlines: Vec<(OutputKind, AnnotationWriter)>,
     table: Option<ObjectsTable>,
@@ -39,16 +41,18 @@ impl<'a> ObjectFiles<'a> {
         plan: &'a OutputPlan,
     ) -> Result<Self> {
         let (size, microns_per_px) = (slide.size(), slide.microns_per_px());
-        let wanted = |kinds: [(OutputKind, SampleKind); 2]| {
-            kinds.into_iter().filter(|(kind, _)| plan.wants(*kind)).collect::<Vec<_>>()
-        };
-        let masks = wanted([(OutputKind::Mask, SampleKind::U8), (OutputKind::Bitmask, SampleKind::Bit)]);
-        let masks = masks.into_iter().map(|(kind, samples)| {
-            let path = plan.path(kind, slide_id);
-            pending_file::create_folder_of(&path)?;
-            let spec = PyramidSpec { microns_per_px, tile: BAND_ROWS, ..PyramidSpec::mask(size, samples) };
-            Ok((kind, PyramidRows::create(&path, spec)?))
-        });
+        let mut mask_kinds = Vec::new();
+        let mut masks = Vec::new();
+        for (kind, samples) in [(OutputKind::Mask, SampleKind::U8), (OutputKind::Bitmask, SampleKind::Bit)] {
+            if plan.wants(kind) {
+                let path = plan.path(kind, slide_id);
+                pending_file::create_folder_of(&path)?;
+                let spec =
+                    PyramidSpec { microns_per_px, tile: BAND_ROWS, ..PyramidSpec::mask(size, samples) };
+                masks.push(PyramidWriter::create(&path, spec)?);
+                mask_kinds.push(kind);
+            }
+        }
         let outlines =
             [OutputKind::Geojson, OutputKind::GeojsonGz].into_iter().filter(|kind| plan.wants(*kind));
         let outlines = outlines.map(|kind| {
@@ -63,7 +67,8 @@ impl<'a> ObjectFiles<'a> {
             plan,
             microns_per_px,
             postprocess: postprocess.clone(),
-            masks: masks.collect::<Result<_>>()?,
+            mask_kinds,
+            masks: PyramidRows::new(size, masks),
             rle: plan.wants(OutputKind::Rle).then(|| RleEncoder::new(size)),
             outlines: outlines.collect::<Result<_>>()?,
             table: table.map(|path| ObjectsTable::create(&path, slide_id, microns_per_px)).transpose()?,
@@ -81,9 +86,7 @@ impl<'a> ObjectFiles<'a> {
     pub(super) fn finish(self) -> Result<Vec<(OutputKind, PendingFile)>> {
         let Self { slide, slide_id: id, plan, .. } = self;
         let mut files = Vec::new();
-        for (kind, rows) in self.masks {
-            files.push((kind, rows.finish()?));
-        }
+        files.extend(self.mask_kinds.into_iter().zip(self.masks.finish()?));
         for (kind, writer) in self.outlines {
             files.push((kind, writer.finish_unnamed()?));
         }
@@ -109,13 +112,14 @@ impl ObjectSink for ObjectFiles<'_> {
     fn write_rows(&mut self, y0: u32, rows: &Mask) -> Result<()> {
         let Size { width, height } = rows.size();
         self.positive_pixels += rows.count_ones();
-        for (_, mask) in &mut self.masks {
-            mask.push(height as usize, |y, pixels| {
-                let row = rows.read(Window::new(0, y as i64, width, 1));
-                pixels
-                    .iter_mut()
-                    .zip(row.index_axis(Axis(0), 0))
-                    .for_each(|(pixel, &bit)| *pixel = bit * 255);
+        if !self.mask_kinds.is_empty() {
+            self.masks.push(height as usize, |y, pixels| {
+                // Most rows hold no object.
+                if rows.row_bytes(y as u32).iter().all(|&byte| byte == 0) {
+                    return pixels.fill(0);
+                }
+                let row = rows.read(Window::new(0, y as i64, width, 1)).into_raw_vec_and_offset().0;
+                pixels.iter_mut().zip(row).for_each(|(pixel, bit)| *pixel = bit * 255);
             })?;
         }
         if let Some(encoder) = &mut self.rle {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use hubmap_files::PendingFile;
-use hubmap_io::{PyramidSpec, RasterReader, SampleKind};
+use hubmap_io::{PyramidSpec, PyramidWriter, RasterReader, SampleKind};
 use ndarray::{ArrayRef2, s};
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +71,8 @@ impl<'a> SlideWriter<'a> {
                 tile: BAND_ROWS,
                 ..PyramidSpec::probabilities(slide.size(), SampleKind::U8)
             };
-            Ok(ProbabilityPyramid::new(PyramidRows::create(&path, spec)?))
+            let writer = PyramidWriter::create(&path, spec)?;
+            Ok(ProbabilityPyramid::new(PyramidRows::new(slide.size(), vec![writer])))
         });
         Ok(Self {
             slide_id,
@@ -92,7 +93,8 @@ impl<'a> SlideWriter<'a> {
             files.push((OutputKind::Npy, npy.finish()?));
         }
         if let Some(probability) = probability {
-            files.push((OutputKind::Probability, probability.rows.finish()?));
+            let written = probability.rows.finish()?;
+            files.extend(written.into_iter().map(|file| (OutputKind::Probability, file)));
         }
         files.sort_by_key(|(kind, _)| *kind);
         Ok(FinishedFiles { n_objects, positive_pixels, slide_id: slide_id.to_owned(), files })
@@ -139,7 +141,9 @@ impl FinishedFiles {
                 }
                 Err(error) => {
                     // What is left of these would look whole; failing to remove one does not change the error.
-                    written.iter().for_each(|(path, _)| drop(std::fs::remove_file(path)));
+                    for (path, _) in &written {
+                        drop(std::fs::remove_file(path));
+                    }
                     return Err(error);
                 }
             }

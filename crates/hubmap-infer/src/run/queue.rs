@@ -68,7 +68,8 @@ mod tests {
             let n_begun = AtomicUsize::new(0);
             let error = for_each(&mut vec![(); n_workers], &items, |(), &item| {
                 n_begun.fetch_add(1, Ordering::Relaxed);
-                if item >= 5 { anyhow::bail!("stop at {item}") } else { Ok(()) }
+                anyhow::ensure!(item < 5, "stop at {item}");
+                Ok(())
             });
             assert!(error.unwrap_err().to_string().starts_with("stop at"));
             assert!(n_begun.into_inner() <= 5 + n_workers);

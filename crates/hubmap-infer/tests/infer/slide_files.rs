@@ -9,7 +9,7 @@ use hubmap_infer::{
     NpyReader, OutputKind, OutputPlan, Postprocess, PostprocessConfig, RowSink as _, SlideWriter,
     positive_pixels, read_rle_table,
 };
-use hubmap_io::{Mask, MemorySlide, RasterReader as _, Rle, Size, read_annotations, read_mask};
+use hubmap_io::{Mask, MemorySlide, Rle, Size, read_annotations, read_mask};
 use ndarray::{Array2, Array3, Axis, s};
 use serde_json::Value;
 

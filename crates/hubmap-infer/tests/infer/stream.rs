@@ -155,7 +155,9 @@ fn check(map: &Array2<f16>, found: &Collected, expected: &[Naive]) {
         };
         let ((x0, x1), (y0, y1)) = (bound(|at| at.1), bound(|at| at.0));
         assert_eq!(object.bounds, Window::new(x0, y0, (x1 - x0) as u32, (y1 - y0) as u32));
-        pixels.iter().for_each(|&at| mask[at] = 1);
+        for &at in &pixels {
+            mask[at] = 1;
+        }
     }
     assert_eq!(found.mask, mask);
 }
@@ -193,9 +195,9 @@ fn steps() -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(prop_oneof![1..8_usize, Just(64), Just(700)], 1..6)
 }
 
-fn with(config: PostprocessConfig) -> Postprocess {
+fn with(config: &PostprocessConfig) -> Postprocess {
     let slide = MemorySlide::new(std::path::Path::new("s.tiff"), Array3::zeros((1, 1, 3)), None).unwrap();
-    Postprocess::for_slide(&config, &slide, "s").unwrap()
+    Postprocess::for_slide(config, &slide, "s").unwrap()
 }
 
 proptest! {
@@ -211,7 +213,9 @@ proptest! {
         let outlines: Vec<_> = found.objects.iter().map(DetectedObject::polygon).collect();
         prop_assert_eq!(&outlines, &trace_polygons(&mask));
         let mut drawn = Mask::new(mask.size());
-        outlines.iter().for_each(|outline| drawn.fill_polygon(outline));
+        for outline in &outlines {
+            drawn.fill_polygon(outline);
+        }
         prop_assert_eq!(drawn, mask);
     }
 
@@ -222,7 +226,7 @@ proptest! {
         min_area_px in prop_oneof![Just(0_u64), 1..40_u64],
     ) {
         let fill_holes = FillHoles::UpToPx(max_hole_px);
-        let postprocess = with(PostprocessConfig { fill_holes, min_area_px, ..PostprocessConfig::OFF });
+        let postprocess = with(&PostprocessConfig { fill_holes, min_area_px, ..PostprocessConfig::OFF });
         let max_hole_px = usize::try_from(max_hole_px).unwrap();
         let expected = naive_postprocess(&map, max_hole_px, min_area_px as usize);
         check(&map, &stream(&map, postprocess, &steps), &expected);
@@ -235,7 +239,7 @@ proptest! {
     #[test]
     fn objects_may_span_many_bands(map in maps(400..1700, 1..24), steps in steps()) {
         check(&map, &stream(&map, Postprocess::default(), &steps), &naive_objects(&map));
-        let postprocess = with(PostprocessConfig { fill_holes: FillHoles::All, min_area_px: 3, ..PostprocessConfig::OFF });
+        let postprocess = with(&PostprocessConfig { fill_holes: FillHoles::All, min_area_px: 3, ..PostprocessConfig::OFF });
         check(&map, &stream(&map, postprocess, &steps), &naive_postprocess(&map, usize::MAX, 3));
     }
 }
@@ -252,7 +256,7 @@ fn objects_in_filled_holes_become_part_of_the_one_around_them() {
         drawn(&["#######..", "#.....#.#", "#.###.#..", "#.#.#.#..", "#.###.#..", "#.....#..", "#######.."]);
     let areas = |fill_holes, min_area_px| {
         let config = PostprocessConfig { fill_holes, min_area_px, ..PostprocessConfig::OFF };
-        let found = stream(&map, with(config), &[3]);
+        let found = stream(&map, with(&config), &[3]);
         found.objects.iter().map(|object| object.area_px).collect::<Vec<_>>()
     };
     assert_eq!(areas(FillHoles::None, 0), [24, 1, 8]);

@@ -45,7 +45,6 @@ impl Polygon {
 /// For each vertex of each ring, whether it must stay: those in which rings meet, and their neighbours, without which
 /// rings could cross there.
 fn shared_vertices(polygon: &Polygon) -> Vec<Vec<bool>> {
-    let key = |vertex: &[f64; 2]| vertex.map(f64::to_bits);
     let mut n_uses = HashMap::new();
     for vertex in polygon.rings().flatten() {
         *n_uses.entry(key(vertex)).or_insert(0_u32) += 1;
@@ -85,6 +84,11 @@ fn simplified_ring(ring: &[[f64; 2]], kept: &[bool], tolerance: f64) -> Vec<[f64
     if left.len() < MIN_VERTICES || area == 0.0 { ring.to_vec() } else { left }
 }
 
+/// Equal for the same vertex: rings that meet have it to the bit.
+fn key(vertex: &[f64; 2]) -> [u64; 2] {
+    vertex.map(f64::to_bits)
+}
+
 /// From a point to the nearest point of the edge `a`–`b`.
 fn distance(point: [f64; 2], a: [f64; 2], b: [f64; 2]) -> f64 {
     let (along, to) = (minus(b, a), minus(point, a));
@@ -119,7 +123,7 @@ fn conflict([a, b]: [[f64; 2]; 2], [c, d]: [[f64; 2]; 2]) -> bool {
     }
     // The common end, if there is one, and the other ends.
     let common = [(a, b, c, d), (a, b, d, c), (b, a, c, d), (b, a, d, c)];
-    if let Some((at, p, _, q)) = common.into_iter().find(|(p, _, q, _)| p == q) {
+    if let Some((at, p, _, q)) = common.into_iter().find(|(p, _, q, _)| key(p) == key(q)) {
         let (p, q) = (minus(p, at), minus(q, at));
         return cross(p, q) == 0.0 && p[0] * q[0] + p[1] * q[1] > 0.0;
     }

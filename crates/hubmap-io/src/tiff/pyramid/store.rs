@@ -44,7 +44,9 @@ impl Store {
         if let Some((place, _)) = tiles.iter().find(|(_, idx)| had(*idx)) {
             return Err(*place);
         }
-        tiles.iter().for_each(|(_, idx)| self.has_arrived[*idx] = true);
+        for (_, idx) in tiles {
+            self.has_arrived[*idx] = true;
+        }
         Ok(())
     }
 

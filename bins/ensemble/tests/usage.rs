@@ -66,7 +66,10 @@ fn a_broken_slide_is_reported_and_the_rest_goes_on() {
     let ran = ensemble(dir.path(), &runs.each_ref().map(PathBuf::as_path), &["--json", "--write", "rle"]);
     ran.assert_error(3, &["broken.tiff"]);
     let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!((&summary["failed"][0]["id"], summary["slides"].as_array().unwrap().len()), (&"broken".into(), 2));
+    assert_eq!(
+        (&summary["failed"][0]["id"], summary["slides"].as_array().unwrap().len()),
+        (&"broken".into(), 2)
+    );
 }
 
 #[test]

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 use hubmap_cli::{CommonArgs, Config, DataGenBars, InferBars, Outcome, Progress, TrainBars};
 use hubmap_data::cuts;
 use hubmap_infer::{
-    ArchitectureFlags, ModelFolder, OutputKind, OutputPlan, Unpredicted, evaluate, find_slides, id_order,
-    predict_slides,
+    ArchitectureFlags, EvaluateJob, ModelFolder, OutputKind, OutputPlan, Unpredicted, evaluate, find_slides,
+    hash_files, id_order, predict_slides,
 };
 use hubmap_io::Size;
 use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec};
@@ -84,27 +84,37 @@ pub(crate) fn walk(out: &Path, seed: u64, common: &CommonArgs, progress: &Progre
         folder: out.join("results"),
         kinds: OutputKind::ALL.to_vec(),
         order: id_order(&hubmap.join("sample_submission.csv"))?,
+        reuse_finished: true,
     };
     let test_slides = find_slides(&[hubmap.join("test")])?;
-    let summary = predict_slides(&predictor, &test_slides, &plan, &InferBars::new(progress))?;
+    let model = hash_files(folder.checkpoints.iter().map(|checkpoint| &checkpoint.path))?;
+    let threshold = predictor.config().threshold;
+    let summary = predict_slides(&mut [predictor], &model, &test_slides, &plan, &InferBars::new(progress))?;
     ensure!(summary.failed.is_empty(), "the slide could not be predicted");
 
     progress.note("5/5 scoring against the truth (hubmap-evaluate)");
-    let threshold = predictor.config().threshold;
-    let submission = plan.path(OutputKind::Rle, "", threshold);
-    let scores = evaluate(&submission, &hubmap.join("truth.csv"), &hubmap.join("test"), Unpredicted::Refuse)?;
+    let submission = plan.submission(threshold);
+    let job = EvaluateJob {
+        predictions: submission.clone(),
+        truth: hubmap.join("truth.csv"),
+        slides: hubmap.join("test"),
+        unpredicted: Unpredicted::Refuse,
+        hausdorff: false,
+        sweep: false,
+    };
+    let scores = evaluate(&job, &InferBars::new(progress))?;
 
     let id = &test_slides[0].id;
-    let overlay = plan.path(OutputKind::Overlay, id, threshold);
+    let overlay = plan.path(OutputKind::Overlay, id);
     let minutes = started.elapsed().as_secs_f64() / 60.0;
     progress.note(&format!(
         "\nDice on the unseen slide {id}: {:.4} ({minutes:.1} minutes)\n\n\
          look at      {}\nin QuPath    {} over {}\nprobability  {}\nsubmission   {}\nmodel        {}",
         scores.mean_dice,
         overlay.display(),
-        plan.path(OutputKind::Geojson, id, threshold).display(),
+        plan.path(OutputKind::Geojson, id).display(),
         test_slides[0].path.display(),
-        plan.path(OutputKind::Npy, id, threshold).display(),
+        plan.path(OutputKind::Npy, id).display(),
         submission.display(),
         report.run.path().display(),
     ));

@@ -1,51 +1,135 @@
-//! Scores predictions against the truth: Dice per slide and its mean.
+//! Scores predictions against the truth: pixels, objects, outlines and thresholds.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
-use hubmap_cli::{CommonArgs, Outcome, print_line};
-use hubmap_infer::{Unpredicted, evaluate};
+use hubmap_cli::{CommonArgs, Outcome, UsageError, print_line};
+use hubmap_infer::{
+    EvaluateJob, Evaluation, Progress, Unpredicted, evaluate, markdown_tables, score_table, sweep_figure,
+    write_scores_csv, write_sweep_csv,
+};
 
-/// Dice of predicted masks, slide by slide, and its mean.
+/// Dice, precision, recall and F1 of objects, slide by slide and of all together.
 #[derive(Parser)]
 #[command(
     name = "hubmap-evaluate",
     version,
-    after_help = "Example:\n  hubmap-evaluate --pred results/submission__0.5.csv --truth train.csv --slides HUBMAP/train"
+    after_help = "Examples:\n  \
+        hubmap-evaluate --pred results/submission__0.5.csv --truth train.csv --slides HUBMAP/train\n  \
+        hubmap-evaluate --pred results --truth HUBMAP/train --slides HUBMAP/train --sweep --plot p.png"
 )]
 struct Args {
-    /// Submission table, folder of mask TIFFs, or output folder of hubmap-infer
+    /// Submission table, folder of mask TIFFs or QuPath annotations, or output folder of hubmap-infer
     #[arg(long, value_name = "CSV|DIR")]
     pred: PathBuf,
-    /// Table of true encodings, such as train.csv
-    #[arg(long, value_name = "CSV")]
+    /// Table such as train.csv, folder of mask TIFFs, or of QuPath annotations <id>.json or <id>.geojson
+    #[arg(long, value_name = "CSV|DIR")]
     truth: PathBuf,
-    /// Folder of the slides, for their sizes
+    /// Folder of the slides, for their sizes and resolutions
     #[arg(long, value_name = "DIR")]
     slides: PathBuf,
     /// Score the predicted slides only, where the truth has more
     #[arg(long)]
     only_predicted: bool,
+    /// Also measure how far outlines are apart: 95th percentile of the distances of their pixels, both ways
+    #[arg(long)]
+    hausdorff: bool,
+    /// Also score thresholds 0.05 to 0.95, in one pass over predicts/raw/<id>.npy of --pred
+    #[arg(long)]
+    sweep: bool,
+    /// Write scores of slides as a table; with --sweep also <FILE>_sweep.csv
+    #[arg(long, value_name = "FILE.csv")]
+    csv: Option<PathBuf>,
+    /// Write all tables as Markdown
+    #[arg(long, value_name = "FILE.md")]
+    markdown: Option<PathBuf>,
+    /// Draw Dice over the threshold
+    #[arg(long, value_name = "FILE.png", requires = "sweep")]
+    plot: Option<PathBuf>,
 
     #[command(flatten)]
     common: CommonArgs,
 }
 
+/// Hears of Ctrl-C.
+struct Interrupts;
+
+impl Progress for Interrupts {
+    fn interrupted(&self) -> bool {
+        hubmap_cli::interrupted()
+    }
+}
+
 impl Args {
     fn run(&self) -> Result<Outcome> {
-        let unpredicted = if self.only_predicted { Unpredicted::Skip } else { Unpredicted::Refuse };
-        let evaluation = evaluate(&self.pred, &self.truth, &self.slides, unpredicted)?;
-        let width = evaluation.slides.iter().map(|slide| slide.id.len()).max().unwrap_or(0).max(4);
-        let rows = evaluation.slides.iter().map(|slide| (slide.id.as_str(), slide.dice));
-        for (name, dice) in rows.chain([("mean", evaluation.mean_dice)]) {
-            if !self.common.json {
-                print_line(&format!("{name:width$}  {dice:.4}"))?;
+        // Known before hours of work, not after them.
+        for path in [&self.csv, &self.markdown, &self.plot].into_iter().flatten() {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+                return Err(UsageError::mark(anyhow::anyhow!("{}: no such folder", folder.display())));
+            }
+        }
+        let evaluation = evaluate(&self.job(), &Interrupts)?;
+        self.write_files(&evaluation)?;
+        if !self.common.json {
+            print_table(&score_table(&evaluation))?;
+            if let Some(sweep) = &evaluation.sweep {
+                let (threshold, dice) = sweep.best();
+                print_line(&format!("best threshold {threshold:.2}: mean Dice {dice:.4}"))?;
             }
         }
         Ok(Outcome::done(serde_json::to_value(&evaluation)?))
     }
+
+    fn job(&self) -> EvaluateJob {
+        EvaluateJob {
+            predictions: self.pred.clone(),
+            truth: self.truth.clone(),
+            slides: self.slides.clone(),
+            unpredicted: if self.only_predicted { Unpredicted::Skip } else { Unpredicted::Refuse },
+            hausdorff: self.hausdorff,
+            sweep: self.sweep,
+        }
+    }
+
+    fn write_files(&self, evaluation: &Evaluation) -> Result<()> {
+        if let Some(path) = &self.csv {
+            write_scores_csv(path, evaluation)?;
+        }
+        if let (Some(path), Some(sweep)) = (&self.csv, &evaluation.sweep) {
+            write_sweep_csv(&beside(path), sweep)?;
+        }
+        if let Some(path) = &self.markdown {
+            hubmap_files::write_whole(path, markdown_tables(evaluation).as_bytes())
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        if let (Some(path), Some(sweep)) = (&self.plot, &evaluation.sweep) {
+            sweep_figure(sweep).write_png(path)?;
+        }
+        Ok(())
+    }
+}
+
+/// `<name>_sweep.csv` for `<name>.csv`.
+fn beside(path: &Path) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{stem}_sweep.csv"))
+}
+
+/// Prints names to the left and numbers to the right of their columns.
+fn print_table(rows: &[Vec<String>]) -> Result<()> {
+    let n_columns = rows.first().map_or(0, Vec::len);
+    let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..n_columns).map(width).collect();
+    for row in rows {
+        let cells = row.iter().zip(&widths).enumerate().map(|(i, (cell, &width))| {
+            if i == 0 { format!("{cell:width$}") } else { format!("{cell:>width$}") }
+        });
+        print_line(cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
 }
 
 fn main() -> ExitCode {

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use hubmap_io::Size;
+use hubmap_io::{Rle, Size, write_mask_tiff};
 use hubmap_synth::{FileFormat, SlideSpec, SyntheticSlide, write_slide};
-use hubmap_test_support::{Ran, run};
+use hubmap_test_support::{Ran, fixture, json, run};
 
 fn evaluate(folder: &Path, more: &[&str]) -> Ran {
     let path = |name: &str| folder.join(name).display().to_string();
@@ -32,7 +32,57 @@ fn dice_is_right() {
     let scores: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((ran.code, scores["mean_dice"].as_f64()), (0, Some(0.5)));
     let ran = evaluate(dir.path(), &[]);
-    assert!(ran.stdout.contains("0.5000"), "{ran:?}");
+    let lines: Vec<Vec<&str>> = ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["slide", "Dice", "precision", "recall", "F1", "predicted", "true", "matched"]);
+    // Five of fifteen pixels in common: no match.
+    assert_eq!(lines[1], ["a", "0.5000", "0.0000", "0.0000", "0.0000", "1", "1", "0"]);
+    assert_eq!(lines[2][..3], ["mean", "0.5000", "–"]);
+    assert_eq!(lines[3][..2], ["pooled", "0.5000"]);
+}
+
+#[test]
+fn everything_on_leaves_tables_and_a_plot() {
+    let expected = json("evaluate/expected.json");
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    for folder in ["slides", "out/predicts/raw", "out/predicts/masks"] {
+        std::fs::create_dir_all(path(folder)).unwrap();
+    }
+    let table = std::fs::read_to_string(fixture("evaluate/submission__0.5.csv")).unwrap();
+    for (id, rle) in table.lines().skip(1).map(|line| line.split_once(',').unwrap()) {
+        let side = |key: &str| expected["slides"][id][key].as_u64().unwrap() as u32;
+        let size = Size::new(side("width"), side("height"));
+        let slide = SyntheticSlide::new(SlideSpec::new(size, 1)).unwrap();
+        write_slide(&path(&format!("slides/{id}.tiff")), &slide, FileFormat::default()).unwrap();
+        let mask = Rle::parse(rle).unwrap().decode(size).unwrap();
+        write_mask_tiff(&path(&format!("out/predicts/masks/{id}.tiff")), &mask, 8).unwrap();
+        let npy = format!("{id}.npy");
+        std::fs::copy(fixture(&format!("evaluate/raw/{npy}")), path("out/predicts/raw").join(npy)).unwrap();
+    }
+    let text = |name: &str| path(name).display().to_string();
+    let truth = fixture("evaluate/truth.csv").display().to_string();
+    let (out, slides) = (text("out"), text("slides"));
+    let files = ["scores.csv", "scores.md", "sweep.png"].map(text);
+    let args = ["--pred", &out, "--truth", &truth, "--slides", &slides, "--hausdorff", "--sweep"];
+    let more = ["--csv", &files[0], "--markdown", &files[1], "--plot", &files[2]];
+    let ran = run(env!("CARGO_BIN_EXE_hubmap-evaluate"), args.into_iter().chain(more));
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+    assert!(ran.stdout.lines().next().unwrap().ends_with("HD95 µm"), "{ran:?}");
+    let best = expected["sweep"]["best_threshold"].as_f64().unwrap();
+    assert!(ran.stdout.contains(&format!("best threshold {best:.2}: mean Dice 0.")), "{ran:?}");
+
+    let read = |name: &str| std::fs::read_to_string(path(name)).unwrap();
+    let dice = expected["slides"]["a"]["dice"].as_f64().unwrap();
+    assert!(read("scores.csv").lines().nth(1).unwrap().starts_with(&format!("a,{dice},")));
+    assert_eq!(read("scores_sweep.csv").lines().count(), 20);
+    assert!(read("scores.md").starts_with("| slide | Dice |"));
+    assert!(std::fs::read(path("sweep.png")).unwrap().starts_with(b"\x89PNG"));
+
+    let nowhere = text("nowhere/a.csv");
+    let ran = run(env!("CARGO_BIN_EXE_hubmap-evaluate"), args.into_iter().chain(["--csv", &nowhere]));
+    ran.assert_error(2, &["nowhere", "no such folder"]);
+    let args = ["--pred", &out, "--truth", &truth, "--slides", &slides, "--plot", &files[2]];
+    assert_eq!(run(env!("CARGO_BIN_EXE_hubmap-evaluate"), args).code, 2);
 }
 
 #[test]

@@ -37,9 +37,12 @@ pub(crate) struct Args {
     /// Tiles per forward pass; does not change results [default: the run's]
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<usize>,
-    /// What to write, comma-separated, besides summary.json
+    /// What to write, comma-separated, besides summary.json: also bitmask, probability, objects, geojson-gz
     #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "rle,mask,npy,geojson,overlay")]
     pub(crate) write: Vec<OutputKind>,
+    /// Predict slides again that an earlier run into --out finished
+    #[arg(long)]
+    pub(crate) overwrite: bool,
     /// Table whose order of ids the submission keeps
     #[arg(long, value_name = "FILE")]
     pub(crate) sample_submission: Option<PathBuf>,

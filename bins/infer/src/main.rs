@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::Parser;
 use hubmap_cli::{InferBars, Outcome};
-use hubmap_infer::{ArchitectureFlags, ModelFolder, OutputPlan, find_slides, id_order, predict_slides};
+use hubmap_infer::{
+    ArchitectureFlags, ModelFolder, OutputPlan, find_slides, hash_files, id_order, predict_slides,
+};
 
 use crate::args::Args;
 
@@ -16,10 +18,22 @@ fn run(args: &Args, progress: &hubmap_cli::Progress) -> Result<Outcome> {
     let slides = find_slides(&args.slides)?;
     let folder = ModelFolder::open(&args.model, ArchitectureFlags { encoder, decoder, attention })?;
     let order = args.sample_submission.as_deref().map(id_order).transpose()?.unwrap_or_default();
-    let plan = OutputPlan { folder: args.out.clone(), kinds: args.write.clone(), order };
-    let predictor = folder.predictor(args.settings()?, &args.common.device.only()?.device())?;
-    tracing::info!("{} from {}, {} weights", folder.model, folder.path.display(), predictor.n_models());
-    let summary = predict_slides(&predictor, &slides, &plan, &InferBars::new(progress))?;
+    let plan = OutputPlan {
+        folder: args.out.clone(),
+        kinds: args.write.clone(),
+        order,
+        reuse_finished: !args.overwrite,
+    };
+    let model = hash_files(folder.checkpoints.iter().map(|checkpoint| &checkpoint.path))?;
+    let config = args.settings()?;
+    let devices = args.common.device.devices();
+    // With fewer slides than devices all devices share each slide; else every slide has one of its own.
+    let groups: Vec<_> =
+        if slides.len() < devices.len() { vec![&devices[..]] } else { devices.chunks(1).collect() };
+    let predictors = groups.into_iter().map(|devices| folder.predictor_on(config.clone(), devices));
+    let mut predictors = predictors.collect::<Result<Vec<_>>>()?;
+    tracing::info!("{} from {}, {} weights", folder.model, folder.path.display(), folder.checkpoints.len());
+    let summary = predict_slides(&mut predictors, &model, &slides, &plan, &InferBars::new(progress))?;
     ensure!(!summary.slides.is_empty(), "none of {} slides could be predicted", slides.len());
     Ok(Outcome { summary: serde_json::to_value(&summary)?, n_failed: summary.failed.len() })
 }

@@ -1,13 +1,17 @@
 //! Bars for the long steps of each library.
 
+#[cfg(feature = "inference")]
+mod inference;
 #[cfg(feature = "networks")]
 mod networks;
 
 use std::sync::{Mutex, PoisonError};
 
 use hubmap_data::cuts;
+#[cfg(feature = "inference")]
+pub use inference::InferBars;
 #[cfg(feature = "networks")]
-pub use networks::{InferBars, TrainBars};
+pub use networks::TrainBars;
 
 use crate::interrupt;
 use crate::progress::{Bar, Progress};

@@ -11,8 +11,10 @@ mod progress;
 
 pub use args::CommonArgs;
 pub use bars::DataGenBars;
+#[cfg(feature = "inference")]
+pub use bars::InferBars;
 #[cfg(feature = "networks")]
-pub use bars::{InferBars, TrainBars};
+pub use bars::TrainBars;
 pub use config::{BASE_CONFIG, Config};
 pub use device::{DeviceError, DeviceList, DeviceSpec};
 pub use interrupt::requested as interrupted;

@@ -178,7 +178,8 @@ impl Competition {
     }
 }
 
-fn anatomy_of(dir: &Path, id: &str) -> Option<PathBuf> {
+/// The outlines of anatomical structures that lie beside the slide `id` in `dir`, if they do.
+pub fn anatomy_of(dir: &Path, id: &str) -> Option<PathBuf> {
     first_file(dir, id, ["-anatomical-structure.json", "-anatomical-structure.json.gz"])
 }
 

@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -101,9 +101,48 @@ pub fn remove_unfinished(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Keeps other processes from writing to a folder, until it is dropped or the process ends, however that happens.
+#[derive(Debug)]
+pub struct FolderLock {
+    /// The operating system unlocks the file when it is closed.
+    _file: File,
+    /// Whether the file system has locks; without, nobody is kept from anything.
+    pub is_effective: bool,
+}
+
+impl FolderLock {
+    /// Takes the lock whose file is `path`, in a folder that exists, or `None` if another holds it.
+    ///
+    /// The file is made if needed and stays; it is always empty.
+    pub fn take(path: &Path) -> io::Result<Option<Self>> {
+        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _file: file, is_effective: true })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                Ok(Some(Self { _file: file, is_effective: false }))
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_is_held_by_one_until_it_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let held = FolderLock::take(&path).unwrap().unwrap();
+        if held.is_effective {
+            assert!(FolderLock::take(&path).unwrap().is_none());
+        }
+        drop(held);
+        assert!(FolderLock::take(&path).unwrap().is_some());
+        assert!(FolderLock::take(&folder.path().join("none/lock")).is_err());
+    }
 
     #[test]
     fn a_dropped_file_leaves_nothing() {

@@ -5,6 +5,7 @@ use hubmap_io::Size;
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::BlockGrid;
+use crate::postprocess::PostprocessConfig;
 use crate::tta::Tta;
 
 /// What is averaged over the models (folds).
@@ -112,8 +113,12 @@ pub struct PredictConfig {
     pub read_ahead: usize,
     /// Finished strips of rows that wait for their sink, of at most 16 MiB each.
     pub write_ahead: usize,
+    /// Whether the results of blocks are kept on disk while a slide is under way, to go on with after an interruption.
+    pub journal: bool,
     /// Leaving blocks without tissue out.
     pub tissue: TissueConfig,
+    /// What is done to the mask after the threshold.
+    pub postprocess: PostprocessConfig,
 }
 
 impl PredictConfig {
@@ -132,7 +137,9 @@ impl PredictConfig {
             read_threads: 2,
             read_ahead: 1,
             write_ahead: 2,
+            journal: true,
             tissue: TissueConfig { skip: false, downsample: 32, min_area: 16_384, margin: 256 },
+            postprocess: PostprocessConfig::OFF,
         }
     }
 
@@ -189,7 +196,8 @@ impl PredictConfig {
         ensure!(self.read_threads > 0, "infer.read_threads is 0: at least one thread must read");
         ensure!(self.read_ahead > 0, "infer.read_ahead is 0: at least one block must wait");
         ensure!(self.write_ahead > 0, "infer.write_ahead is 0: at least one strip must wait");
-        self.tissue.validate()
+        self.tissue.validate()?;
+        self.postprocess.validate()
     }
 
     /// Side of the square that goes through the network, in tile pixels.
@@ -213,14 +221,12 @@ impl PredictConfig {
     }
 }
 
-/// Puts the values of `over` in place of those of `base`, within tables key by key.
-pub(crate) fn overlay(base: &mut toml::Table, over: &toml::Table) {
-    for (key, value) in over {
-        match (base.get_mut(key), value) {
-            (Some(toml::Value::Table(base)), toml::Value::Table(over)) => overlay(base, over),
-            _ => {
-                base.insert(key.clone(), value.clone());
-            }
+/// Lays a table over another, and tables in it over those of the same name.
+pub(crate) fn overlay(below: &mut toml::Table, above: &toml::Table) {
+    for (key, value) in above {
+        match (below.get_mut(key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => overlay(below, above),
+            (_, value) => drop(below.insert(key.clone(), value.clone())),
         }
     }
 }
@@ -231,10 +237,11 @@ mod tests {
 
     #[test]
     fn a_table_overrides_single_keys() {
-        let text = "tta = \"none\"\nbatch = 4\ntissue = { skip = true }";
+        let text = "tta = \"none\"\nbatch = 4\ntissue = { skip = true }\npostprocess.min_area_px = 9";
         let original = PredictConfig::original();
         let tissue = TissueConfig { skip: true, ..original.tissue.clone() };
-        let expected = PredictConfig { tta: Tta::None, batch: 4, tissue, ..original };
+        let postprocess = PostprocessConfig { min_area_px: 9, ..PostprocessConfig::OFF };
+        let expected = PredictConfig { tta: Tta::None, batch: 4, tissue, postprocess, ..original };
         let table: toml::Table = toml::from_str(text).unwrap();
         assert_eq!(PredictConfig::from_table(&table).unwrap(), expected);
     }

@@ -25,8 +25,13 @@ pub fn intersection(a: &Rle, b: &Rle) -> u64 {
 
 /// Dice of two masks of the same image, `2 |A ∩ B| / (|A| + |B|)`; 1 when both are empty.
 pub fn set_dice(a: &Rle, b: &Rle) -> f64 {
-    let total = a.count_ones() + b.count_ones();
-    if total == 0 { 1.0 } else { 2.0 * intersection(a, b) as f64 / total as f64 }
+    count_dice(intersection(a, b), a.count_ones(), b.count_ones())
+}
+
+/// Dice of two masks with so many pixels each, `n_shared` of them in both.
+pub(crate) fn count_dice(n_shared: u64, n_a: u64, n_b: u64) -> f64 {
+    let total = n_a + n_b;
+    if total == 0 { 1.0 } else { 2.0 * n_shared as f64 / total as f64 }
 }
 
 #[cfg(test)]

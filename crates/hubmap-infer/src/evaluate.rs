@@ -1,15 +1,58 @@
-//! Dice of predictions against the truth, slide by slide.
+//! Scores of predictions against the truth: pixels, objects, outlines and thresholds.
+
+mod boundary;
+mod columns;
+mod masks;
+mod objects;
+mod report;
+mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
-use hubmap_io::{Rle, RleEncoder, Size, Window};
-use ndarray::{Axis, s};
+use anyhow::{Context, Result, ensure};
+use hubmap_io::{RasterReader, Rle};
 use serde::Serialize;
 
-use crate::dice::intersection;
-use crate::outputs::{RleTable, find_slides, read_rle_table};
+use crate::dice::{count_dice, intersection};
+use crate::outputs::find_slides;
+use crate::progress::{Interrupted, Progress};
+
+pub use boundary::hausdorff_95;
+pub use objects::{ObjectScore, count_matches};
+pub use report::{markdown_tables, score_table, sweep_figure, write_scores_csv, write_sweep_csv};
+pub use sweep::{SlideSweep, Sweep};
+
+use columns::column_runs;
+use masks::Masks;
+use sweep::SweepCounts;
+
+/// What to compare, and how far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvaluateJob {
+    /// A table of encodings such as a submission, a folder of mask TIFFs or of QuPath annotations named by id,
+    /// or the output folder of inference.
+    pub predictions: PathBuf,
+    /// The same kinds, such as `train.csv` or the folder of `<id>.json`.
+    pub truth: PathBuf,
+    /// Folder of the slides, whose sizes every encoding and mask must fit.
+    pub slides: PathBuf,
+    /// What to do with slides of the truth that have no prediction.
+    pub unpredicted: Unpredicted,
+    /// Whether to measure [`hausdorff_95`].
+    pub hausdorff: bool,
+    /// Whether to score other thresholds too, from the probabilities in the output folder of inference.
+    pub sweep: bool,
+}
+
+/// What to do with slides of the truth that have no prediction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unpredicted {
+    /// An error that lists them.
+    Refuse,
+    /// Score the predicted slides only, such as the held-out ones of a fold.
+    Skip,
+}
 
 /// Agreement of one slide's prediction with its truth.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,6 +67,34 @@ pub struct SlideScore {
     pub truth_pixels: u64,
     /// Pixels of both.
     pub shared_pixels: u64,
+    /// Agreement of connected objects.
+    pub objects: ObjectScore,
+    /// Distance of the outlines, if it was asked for.
+    pub hausdorff_95: Option<Hausdorff>,
+}
+
+/// Distance between the outlines of two masks, see [`hausdorff_95`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Hausdorff {
+    /// In pixels; none where just one of the masks is empty.
+    pub px: Option<f64>,
+    /// In µm, if the slide states its resolution.
+    pub um: Option<f64>,
+}
+
+/// Agreement over the pixels and objects of all slides together.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct PooledScore {
+    /// Dice of all pixels, as if the slides were one.
+    pub dice: f64,
+    /// Pixels of the predictions.
+    pub predicted_pixels: u64,
+    /// Pixels of the truth.
+    pub truth_pixels: u64,
+    /// Pixels of both.
+    pub shared_pixels: u64,
+    /// Agreement of all objects.
+    pub objects: ObjectScore,
 }
 
 /// Agreement of predictions with the truth.
@@ -33,158 +104,117 @@ pub struct Evaluation {
     pub slides: Vec<SlideScore>,
     /// Mean Dice over slides, the competition's score.
     pub mean_dice: f64,
+    /// All slides as one.
+    pub pooled: PooledScore,
+    /// Scores of other thresholds, if they were asked for.
+    pub sweep: Option<Sweep>,
 }
 
-/// What to do with slides of the truth that have no prediction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unpredicted {
-    /// An error that lists them.
-    Refuse,
-    /// Score the predicted slides only, such as the held-out ones of a fold.
-    Skip,
-}
-
-/// Scores predictions against a table of encodings such as `train.csv`.
+/// Scores predictions against the truth.
 ///
-/// `predictions` is a submission table, a folder of mask TIFFs named by id, or the output folder of inference.
-/// `slides` is the folder of the slides, whose sizes every encoding and mask must fit.
 /// Ids of the predictions that the truth or the folder of slides lacks are an error that lists them.
-pub fn evaluate(
-    predictions: &Path,
-    truth: &Path,
-    slides: &Path,
-    unpredicted: Unpredicted,
-) -> Result<Evaluation> {
-    let predictions = Predictions::open(predictions)?;
-    let truth_table = read_rle_table(truth)?;
-    let slide_paths: BTreeMap<String, PathBuf> =
-        find_slides(&[slides.to_owned()])?.into_iter().map(|slide| (slide.id, slide.path)).collect();
+/// Of `progress` only [`Progress::interrupted`] is asked, between slides and parts of them.
+///
+/// Masks are held as runs: memory grows with the number of runs and, for outlines, of their pixels, not with
+/// the area of a slide.
+pub fn evaluate(job: &EvaluateJob, progress: &dyn Progress) -> Result<Evaluation> {
+    let slide_paths: BTreeMap<String, PathBuf> = find_slides(std::slice::from_ref(&job.slides))?
+        .into_iter()
+        .map(|slide| (slide.id, slide.path))
+        .collect();
+    let predictions = Masks::open(&job.predictions, &slide_paths)?;
+    let truth = Masks::open(&job.truth, &slide_paths)?;
+    let ids = ids_to_score(job, &predictions, &truth, &slide_paths)?;
+    let probabilities =
+        if job.sweep { sweep::find_probabilities(&job.predictions, &ids)? } else { Vec::new() };
 
+    let mut slides = Vec::new();
+    let mut counts: Vec<SweepCounts> = Vec::new();
+    for (i, id) in ids.iter().enumerate() {
+        ensure!(!progress.interrupted(), Interrupted);
+        let slide = hubmap_io::open(&slide_paths[id])?;
+        let (predicted, true_rle) = (predictions.read(id, slide.size())?, truth.read(id, slide.size())?);
+        slides.push(score(id, slide.as_ref(), &predicted, &true_rle, job.hausdorff));
+        if let Some(path) = probabilities.get(i) {
+            let counted = SweepCounts::of_slide(path, slide.size(), &true_rle, progress);
+            counts.push(counted.with_context(|| format!("cannot sweep thresholds over slide {id}"))?);
+        }
+    }
+    let mean_dice = slides.iter().map(|slide| slide.dice).sum::<f64>() / slides.len() as f64;
+    let pooled = PooledScore::of(&slides);
+    let sweep = job.sweep.then(|| Sweep::of(ids, &counts));
+    Ok(Evaluation { slides, mean_dice, pooled, sweep })
+}
+
+/// The ids that are predicted and all there.
+fn ids_to_score(
+    job: &EvaluateJob,
+    predictions: &Masks,
+    truth: &Masks,
+    slide_paths: &BTreeMap<String, PathBuf>,
+) -> Result<Vec<String>> {
     let ids = predictions.ids();
     ensure!(!ids.is_empty(), "{} holds no predictions", predictions.path().display());
-    refuse_missing(
-        &ids,
-        |id| truth_table.contains_key(id),
-        &format!("predicted but not in {}", truth.display()),
-    )?;
-    refuse_missing(
-        &ids,
-        |id| slide_paths.contains_key(id),
-        &format!("predicted but not a slide in {}", slides.display()),
-    )?;
-    if unpredicted == Unpredicted::Refuse {
+    let truth_ids = truth.ids();
+    let known: BTreeSet<&String> = truth_ids.iter().collect();
+    let missing_in = |folder: &Path| format!("predicted but not in {}", folder.display());
+    refuse_missing(&ids, |id| known.contains(id), &missing_in(truth.path()))?;
+    let problem = format!("predicted but not a slide in {}", job.slides.display());
+    refuse_missing(&ids, |id| slide_paths.contains_key(id), &problem)?;
+    if job.unpredicted == Unpredicted::Refuse {
         let predicted: BTreeSet<&String> = ids.iter().collect();
-        let truth_ids: Vec<String> = truth_table.keys().cloned().collect();
-        refuse_missing(
-            &truth_ids,
-            |id| predicted.contains(id),
-            &format!("in {} but not predicted", truth.display()),
-        )?;
+        let problem = format!("in {} but not predicted", truth.path().display());
+        refuse_missing(&truth_ids, |id| predicted.contains(id), &problem)?;
     }
-
-    let mut scores = Vec::new();
-    for id in ids {
-        let (Some(path), Some(truth_rle)) = (slide_paths.get(&id), truth_table.get(&id)) else { continue };
-        let size = hubmap_io::open(path)?.size();
-        let predicted = predictions.read(&id, size)?;
-        ensure_fits(truth_rle, size).with_context(|| format!("id {id} of {}", truth.display()))?;
-        scores.push(score(id, &predicted, truth_rle));
-    }
-    let mean_dice = scores.iter().map(|score| score.dice).sum::<f64>() / scores.len() as f64;
-    Ok(Evaluation { slides: scores, mean_dice })
+    Ok(ids)
 }
 
-fn score(id: String, predicted: &Rle, truth: &Rle) -> SlideScore {
+fn score(id: &str, slide: &dyn RasterReader, predicted: &Rle, truth: &Rle, hausdorff: bool) -> SlideScore {
     let (predicted_pixels, truth_pixels) = (predicted.count_ones(), truth.count_ones());
     let shared_pixels = intersection(predicted, truth);
-    let dice = crate::dice::set_dice(predicted, truth);
-    SlideScore { id, dice, predicted_pixels, truth_pixels, shared_pixels }
+    let height = slide.size().height;
+    let (predicted, truth) = (column_runs(predicted, height), column_runs(truth, height));
+    let hausdorff_95 = hausdorff.then(|| {
+        let px = boundary::between_columns(&predicted, &truth);
+        Hausdorff { px, um: px.zip(slide.microns_per_px()).map(|(px, um_per_px)| px * um_per_px) }
+    });
+    SlideScore {
+        id: id.to_owned(),
+        dice: count_dice(shared_pixels, predicted_pixels, truth_pixels),
+        predicted_pixels,
+        truth_pixels,
+        shared_pixels,
+        objects: objects::between_columns(&predicted, &truth),
+        hausdorff_95,
+    }
+}
+
+impl PooledScore {
+    fn of(slides: &[SlideScore]) -> Self {
+        let sum = |count: fn(&SlideScore) -> u64| slides.iter().map(count).sum::<u64>();
+        let (predicted_pixels, truth_pixels) = (sum(|s| s.predicted_pixels), sum(|s| s.truth_pixels));
+        let shared_pixels = sum(|s| s.shared_pixels);
+        Self {
+            dice: count_dice(shared_pixels, predicted_pixels, truth_pixels),
+            predicted_pixels,
+            truth_pixels,
+            shared_pixels,
+            objects: ObjectScore::new(
+                sum(|s| s.objects.predicted),
+                sum(|s| s.objects.truth),
+                sum(|s| s.objects.matched),
+            ),
+        }
+    }
 }
 
 /// An error that lists the ids that are not known.
 fn refuse_missing(ids: &[String], is_known: impl Fn(&String) -> bool, problem: &str) -> Result<()> {
     let missing: Vec<&str> = ids.iter().filter(|id| !is_known(id)).map(String::as_str).collect();
-    ensure!(missing.is_empty(), "{} {problem}: {}", count(missing.len(), "slide"), missing.join(", "));
+    let slides = if missing.len() == 1 { "slide" } else { "slides" };
+    ensure!(missing.is_empty(), "{} {slides} {problem}: {}", missing.len(), missing.join(", "));
     Ok(())
 }
 
-fn count(n: usize, noun: &str) -> String {
-    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
-}
-
-/// Predictions as a user gives them.
-enum Predictions {
-    Table { path: PathBuf, table: RleTable },
-    Masks { path: PathBuf, masks: BTreeMap<String, PathBuf> },
-}
-
-impl Predictions {
-    fn open(path: &Path) -> Result<Self> {
-        let metadata = std::fs::metadata(path).with_context(|| format!("cannot open {}", path.display()))?;
-        if !metadata.is_dir() {
-            return Ok(Self::Table { path: path.to_owned(), table: read_rle_table(path)? });
-        }
-        let inference_masks = path.join("predicts").join("masks");
-        let folder = if inference_masks.is_dir() { inference_masks } else { path.to_owned() };
-        let masks = find_slides(std::slice::from_ref(&folder))
-            .with_context(|| format!("no mask TIFFs in {}", folder.display()))?;
-        let masks = masks.into_iter().map(|mask| (mask.id, mask.path)).collect();
-        Ok(Self::Masks { path: folder, masks })
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Table { path, .. } | Self::Masks { path, .. } => path,
-        }
-    }
-
-    fn ids(&self) -> Vec<String> {
-        match self {
-            Self::Table { table, .. } => table.keys().cloned().collect(),
-            Self::Masks { masks, .. } => masks.keys().cloned().collect(),
-        }
-    }
-
-    fn read(&self, id: &str, size: Size) -> Result<Rle> {
-        match self {
-            Self::Table { path, table } => {
-                let rle = table.get(id).cloned().unwrap_or_default();
-                ensure_fits(&rle, size).with_context(|| format!("id {id} of {}", path.display()))?;
-                Ok(rle)
-            }
-            Self::Masks { masks, .. } => match masks.get(id) {
-                Some(path) => read_mask(path, size),
-                None => bail!("no mask of {id}"),
-            },
-        }
-    }
-}
-
-/// Rows of a mask that are read at a time.
-const MASK_BAND: u32 = 1024;
-
-/// The non-zero pixels of a single-band TIFF.
-fn read_mask(path: &Path, size: Size) -> Result<Rle> {
-    let mask = hubmap_io::open(path)?;
-    ensure!(mask.bands() == 1, "{}: a mask has 1 band, this file has {}", path.display(), mask.bands());
-    ensure!(
-        mask.size() == size,
-        "{}: the mask is {}, but the slide is {size} px",
-        path.display(),
-        mask.size()
-    );
-    let mut encoder = RleEncoder::new(size);
-    for y0 in (0..size.height).step_by(MASK_BAND as usize) {
-        let window = Window::new(0, y0.into(), size.width, MASK_BAND.min(size.height - y0));
-        encoder.push_rows(mask.read(window)?.index_axis(Axis(2), 0).slice(s![.., ..]));
-    }
-    Ok(encoder.finish())
-}
-
-/// Refuses runs that leave the slide.
-fn ensure_fits(rle: &Rle, size: Size) -> Result<()> {
-    if let Some(run) = rle.runs().last().filter(|run| run.last() > size.area()) {
-        bail!(hubmap_io::RleError::OutOfRange { start: run.start, length: run.length, size });
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

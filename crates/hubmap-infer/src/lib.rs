@@ -3,6 +3,7 @@
 mod blocks;
 mod config;
 mod dice;
+mod ensemble;
 mod evaluate;
 mod failure;
 mod journal;
@@ -29,22 +30,28 @@ mod upsample;
 pub use blocks::{Block, BlockGrid};
 pub use config::{Blend, Merge, PredictConfig, TissueConfig};
 pub use dice::{intersection, set_dice};
-pub use evaluate::{Evaluation, SlideScore, Unpredicted, evaluate};
+pub use ensemble::Ensemble;
+pub use evaluate::{
+    EvaluateJob, Evaluation, Hausdorff, ObjectScore, PooledScore, SlideScore, SlideSweep, Sweep, Unpredicted,
+    count_matches, evaluate, hausdorff_95, markdown_tables, score_table, sweep_figure, write_scores_csv,
+    write_sweep_csv,
+};
 pub use journal::BlockJournal;
 #[cfg(feature = "networks")]
 pub use model_folder::{ArchitectureFlags, CONFIG_FILE, Checkpoint, ModelFolder};
 #[cfg(feature = "networks")]
 pub use network::Network;
-pub use objects::{ObjectMeasurements, ObjectMeter};
+pub use objects::{BAND_ROWS, DetectedObject, ObjectSink, ObjectStream};
 pub use outputs::{
-    CLASS_NAME, NpyReader, NpyWriter, OVERLAY_MAX_SIDE, OutputKind, OutputPlan, PendingFile, RleTable,
-    SlideInput, SlidePrediction, SlideSink, find_slides, id_order, object_features, read_rle_table,
-    write_mask_tiff, write_overlay, write_submission,
+    CLASS_NAME, FinishedFiles, NpyReader, NpyWriter, OVERLAY_MAX_SIDE, OutputKind, OutputPlan, PendingFile,
+    RleTable, SlideInput, SlideWriter, WrittenFile, find_slides, id_order, read_rle_table, write_submission,
 };
-pub use postprocess::{MaskBuilder, positive_pixels};
+pub use postprocess::{FillHoles, MaskBuilder, Postprocess, PostprocessConfig, Within, positive_pixels};
 pub use predictor::{PredictStats, Predictor, ProbabilityMap, RowSink};
 pub use progress::{Interrupted, Progress};
-pub use run::{FailedSlide, SlideSummary, Summary, predict_slides};
+pub use run::{
+    FailedSlide, RowSource, RunSpec, SlideState, SlideSummary, Summary, hash_files, predict_slides, run_slides,
+};
 pub use segment::SegmentTiles;
 pub use stage::StageSeconds;
 pub use tissue::TissueMask;

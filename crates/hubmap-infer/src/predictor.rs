@@ -107,6 +107,11 @@ impl Predictor {
         &self.config
     }
 
+    /// What pixels go through before the models see them.
+    pub const fn normalization(&self) -> &Normalization {
+        &self.normalization
+    }
+
     /// Number of models that are averaged.
     pub fn n_models(&self) -> usize {
         self.replicas[0].models.len()

@@ -4,6 +4,7 @@
 ///
 /// Every method does nothing unless implemented; `()` is the listener that ignores everything.
 /// All calls come from the thread that predicts.
+/// With several devices, several slides may be under way at once, and their blocks come mixed.
 pub trait Progress {
     /// A slide was opened and will be predicted in `n_blocks` blocks.
     fn slide_started(&self, _id: &str, _n_blocks: usize) {}
@@ -13,6 +14,9 @@ pub trait Progress {
 
     /// All files of the slide are in place, or it failed for the given reason.
     fn slide_finished(&self, _id: &str, _error: Option<&anyhow::Error>) {}
+
+    /// The slide was finished by an earlier run and is left as it is.
+    fn slide_skipped(&self, _id: &str) {}
 
     /// Asked before each batch; `true` ends the work with [`Interrupted`] once the batches under way are done.
     fn interrupted(&self) -> bool {

@@ -1,20 +1,31 @@
 //! Predicting many slides and leaving their files.
 
+mod identity;
+mod queue;
+mod record;
+mod source;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use hubmap_io::Rle;
-use serde::Serialize;
+use anyhow::{Context, Result, bail, ensure};
+use hubmap_files::{FolderLock, remove_unfinished};
+use hubmap_io::{Size, Window};
+use serde::{Deserialize, Serialize};
 
-use crate::config::PredictConfig;
-use crate::outputs::{OutputKind, OutputPlan, SlideInput, SlideSink, pending_file, write_submission};
+use crate::outputs::{OutputKind, OutputPlan, SlideInput, SlideWriter, pending_file, write_merged};
+use crate::postprocess::{Postprocess, PostprocessConfig, Within};
 use crate::predictor::Predictor;
 use crate::progress::{Interrupted, Progress};
 use crate::stage::StageSeconds;
+use crate::tissue::TissueMask;
+use record::{Identity, SlideRecord, Stamp};
+
+pub use identity::hash_files;
+pub use source::{RowSource, SlideState};
 
 /// What became of one slide.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SlideSummary {
     /// Id of the slide.
     pub id: String,
@@ -26,16 +37,25 @@ pub struct SlideSummary {
     pub height: u32,
     /// Resolution, if the file states it.
     pub microns_per_px: Option<f64>,
-    /// Blocks that were predicted.
+    /// Blocks of the slide.
     pub n_blocks: usize,
+    /// Those that were left out, because there is no tissue on them.
+    pub n_skipped: usize,
+    /// Those that an earlier, interrupted run has predicted.
+    pub n_replayed: usize,
     /// Connected objects.
-    pub objects: usize,
-    /// Pixels above the threshold.
+    pub objects: u64,
+    /// Pixels of the mask.
     pub positive_pixels: u64,
     /// Where the time went.
     pub seconds: StageSeconds,
     /// From opening the slide to its last file.
     pub total_seconds: f64,
+    /// Blocks per second of that time.
+    pub blocks_per_second: f64,
+    /// Whether an earlier run did all this, and nothing was to be done in this one.
+    #[serde(default)]
+    pub reused: bool,
 }
 
 /// A slide that could not be predicted.
@@ -53,106 +73,287 @@ pub struct FailedSlide {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
     /// Settings of the prediction.
-    pub settings: PredictConfig,
+    pub settings: serde_json::Value,
+    /// What the caller says of the models: a hash of their weights, usually.
+    pub model: String,
     /// Number of models that were averaged.
     pub n_models: usize,
     /// Kinds of files that were written.
     pub outputs: Vec<OutputKind>,
-    /// Slides that were predicted.
+    /// Slides that were predicted, now or by an earlier run, in the order of the input.
     pub slides: Vec<SlideSummary>,
-    /// Slides that were not.
+    /// Slides that were not, in the order of the input.
     pub failed: Vec<FailedSlide>,
     /// Whole run.
     pub total_seconds: f64,
 }
 
-/// Predicts slides one after the other and writes the files of `plan`.
+/// What is the same for all slides of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunSpec {
+    /// Pixels above it, compared in half precision, are positive.
+    pub threshold: f32,
+    /// What is done to the mask.
+    pub postprocess: PostprocessConfig,
+    /// All settings, for `summary.json`.
+    pub settings: serde_json::Value,
+    /// The settings that probabilities depend on; a slide is predicted again when they have changed.
+    pub depends_on: serde_json::Value,
+    /// What tells the models from all others: a hash of their weights (see [`hash_files`]), or whatever the caller likes.
+    pub model: String,
+    /// Number of models that are averaged.
+    pub n_models: usize,
+}
+
+impl RunSpec {
+    /// What a run with this predictor is.
+    pub fn of_predictor(predictor: &Predictor, model: &str) -> Result<Self> {
+        let config = predictor.config();
+        let settings = serde_json::to_value(config)?;
+        let mut depends_on = settings.clone();
+        if let Some(table) = depends_on.as_object_mut() {
+            for without_effect in ["batch", "journal", "read_threads", "read_ahead", "write_ahead"] {
+                table.remove(without_effect);
+            }
+            table.insert("normalization".to_owned(), serde_json::to_value(predictor.normalization())?);
+        }
+        Ok(Self {
+            threshold: config.threshold,
+            postprocess: config.postprocess.clone(),
+            settings,
+            depends_on,
+            model: model.to_owned(),
+            n_models: predictor.n_models(),
+        })
+    }
+}
+
+/// Predicts slides and writes the files of `plan`: one slide at a time on each predictor.
 ///
-/// A slide that fails leaves no file, is listed in [`Summary::failed`], and the rest goes on.
-/// The submission table holds the slides that did not fail.
-/// An [`Interrupted`] run is an error; the files of the slides before stay.
+/// The predictors must be alike, one for each device; with a single one everything happens on the calling thread.
+/// `model` tells the models from all others: see [`RunSpec::model`].
+/// For the rest, see [`run_slides`].
 pub fn predict_slides(
-    predictor: &Predictor,
+    predictors: &mut [Predictor],
+    model: &str,
     slides: &[SlideInput],
     plan: &OutputPlan,
-    progress: &dyn Progress,
+    progress: &(dyn Progress + Sync),
+) -> Result<Summary> {
+    let (first, others) = predictors.split_first().context("a run needs at least one predictor")?;
+    let spec = RunSpec::of_predictor(first, model)?;
+    for other in others {
+        ensure!(
+            other.config() == first.config() && other.n_models() == first.n_models(),
+            "the predictors of a run must have the same settings and models"
+        );
+    }
+    run_slides(predictors, &spec, slides, plan, progress)
+}
+
+/// Takes slides from sources of their probabilities to the files of `plan`: one slide at a time on each source, whichever
+/// is free.
+///
+/// A slide that fails leaves no file of this run, is listed in [`Summary::failed`], and the rest goes on.
+/// A slide that is finished has a record, `predicts/done/<id>.json`, which is written after all of its files. If
+/// [`OutputPlan::reuse_finished`] says so, a slide is left as it is when its record says that settings, model and input
+/// files (by length and time of change) are the same and every wanted file still has its length.
+/// The submission table is made anew from all slides with such a record, those of earlier runs included.
+/// An [`Interrupted`] run is an error; the files of the slides before stay.
+pub fn run_slides<S: RowSource>(
+    sources: &mut [S],
+    spec: &RunSpec,
+    slides: &[SlideInput],
+    plan: &OutputPlan,
+    progress: &(dyn Progress + Sync),
 ) -> Result<Summary> {
     let start = Instant::now();
-    std::fs::create_dir_all(&plan.folder)
-        .with_context(|| format!("cannot create folder {}", plan.folder.display()))?;
+    spec.postprocess.validate()?;
+    let _lock = prepare_folder(plan)?;
+    let run = Run { spec, identity: Identity::of(spec)?, plan, progress };
+    let outcomes = queue::for_each(sources, slides, |source, slide| run.slide(source, slide))?;
+
     let mut summary = Summary {
-        settings: predictor.config().clone(),
-        n_models: predictor.n_models(),
+        settings: spec.settings.clone(),
+        model: spec.model.clone(),
+        n_models: spec.n_models,
         outputs: plan.kinds.clone(),
         slides: Vec::new(),
         failed: Vec::new(),
         total_seconds: 0.0,
     };
-    let mut rows = Vec::new();
-    for slide in slides {
-        match predict_slide(predictor, slide, plan, progress) {
-            Ok((slide_summary, rle)) => {
-                progress.slide_finished(&slide.id, None);
-                rows.push((slide.id.clone(), rle));
-                summary.slides.push(slide_summary);
-            }
-            Err(error) if error.is::<Interrupted>() => return Err(error),
+    for (slide, outcome) in slides.iter().zip(outcomes) {
+        match outcome {
+            Ok(slide) => summary.slides.push(slide),
             Err(error) => {
-                progress.slide_finished(&slide.id, Some(&error));
                 let error = format!("{error:#}");
                 summary.failed.push(FailedSlide { id: slide.id.clone(), path: slide.path.clone(), error });
             }
         }
     }
-    if plan.wants(OutputKind::Rle) && !rows.is_empty() {
-        write_submission(&plan.path(OutputKind::Rle, "", predictor.config().threshold), &rows, &plan.order)?;
-    }
+    run.write_submission(&summary)?;
     summary.total_seconds = start.elapsed().as_secs_f64();
-    write_summary(&plan.folder.join("summary.json"), &summary)?;
+    let file = pending_file::write(&plan.folder.join("summary.json"), |out| {
+        Ok(serde_json::to_writer_pretty(out, &summary)?)
+    })?;
+    pending_file::commit(file)?;
     Ok(summary)
 }
 
-/// Predicts one slide and writes its files.
-fn predict_slide(
-    predictor: &Predictor,
-    input: &SlideInput,
-    plan: &OutputPlan,
-    progress: &dyn Progress,
-) -> Result<(SlideSummary, Rle)> {
-    let start = Instant::now();
-    let slide = hubmap_io::open(&input.path)?;
-    let slide = slide.as_ref();
-    let size = slide.size();
-    let threshold = predictor.config().threshold;
-    let n_blocks = predictor.grid(size).len();
-    progress.slide_started(&input.id, n_blocks);
-
-    let npy_path = plan.wants(OutputKind::Npy).then(|| plan.path(OutputKind::Npy, &input.id, threshold));
-    let mut sink = SlideSink::new(size, threshold, npy_path.as_deref())?;
-    let mut seconds = predictor.predict(slide, &mut sink, None, progress)?.seconds;
-
-    let write_start = Instant::now();
-    let prediction = sink.finish()?;
-    let rle = Rle::encode(&prediction.mask);
-    let (objects, positive_pixels) = (prediction.objects.len(), prediction.mask.count_ones());
-    prediction.write(slide, &input.id, threshold, plan)?;
-    seconds.write += write_start.elapsed().as_secs_f64();
-    let summary = SlideSummary {
-        id: input.id.clone(),
-        path: input.path.clone(),
-        width: size.width,
-        height: size.height,
-        microns_per_px: slide.microns_per_px(),
-        n_blocks,
-        objects,
-        positive_pixels,
-        seconds,
-        total_seconds: start.elapsed().as_secs_f64(),
+/// Makes the folder of a run its own and cleans it of what a killed run left.
+fn prepare_folder(plan: &OutputPlan) -> Result<FolderLock> {
+    let path = plan.folder.join("predicts").join(".lock");
+    pending_file::create_folder_of(&path)?;
+    let lock = FolderLock::take(&path).with_context(|| format!("cannot lock {}", path.display()))?;
+    let Some(lock) = lock else {
+        bail!(
+            "{}: another run is writing to this folder; wait for it or choose another folder",
+            plan.folder.display()
+        )
     };
-    Ok((summary, rle))
+    if !lock.is_effective {
+        tracing::warn!("{}: this file system has no locks; do not run twice at once", path.display());
+    }
+    let of_kinds = OutputKind::ALL.map(|kind| plan.path(kind, ""));
+    let places = of_kinds.into_iter().chain([plan.folder.join("summary.json"), SlideRecord::path(plan, "")]);
+    for folder in places.filter_map(|path| path.parent().map(Path::to_owned)) {
+        remove_unfinished(&folder).with_context(|| format!("cannot clean {}", folder.display()))?;
+    }
+    Ok(lock)
 }
 
-fn write_summary(path: &Path, summary: &Summary) -> Result<()> {
-    let file = pending_file::write(path, |out| Ok(serde_json::to_writer_pretty(out, summary)?))?;
-    pending_file::commit(file)
+/// A run under way.
+struct Run<'a> {
+    spec: &'a RunSpec,
+    identity: Identity,
+    plan: &'a OutputPlan,
+    progress: &'a (dyn Progress + Sync),
+}
+
+impl Run<'_> {
+    /// Finishes one slide and tells what became of it; an error only if the whole run is to stop.
+    fn slide<S: RowSource>(&self, source: &mut S, slide: &SlideInput) -> Result<Result<SlideSummary>> {
+        let outcome = self.predict(source, slide);
+        match &outcome {
+            Ok(summary) if summary.reused => self.progress.slide_skipped(&slide.id),
+            Ok(_) => self.progress.slide_finished(&slide.id, None),
+            Err(error) if error.is::<Interrupted>() => return outcome.map(Ok),
+            Err(error) => self.progress.slide_finished(&slide.id, Some(error)),
+        }
+        Ok(outcome)
+    }
+
+    /// Predicts one slide and writes its files, unless that was done before.
+    fn predict<S: RowSource>(&self, source: &mut S, input: &SlideInput) -> Result<SlideSummary> {
+        let start = Instant::now();
+        if self.progress.interrupted() {
+            bail!(Interrupted);
+        }
+        let inputs = self.inputs(source, input);
+        let stamps = Stamp::of_all(&inputs)?;
+        if self.plan.reuse_finished
+            && let Some(record) = SlideRecord::read(self.plan, &input.id)
+            && record.is_of(&self.identity, &stamps)
+            && record.has_files(self.plan)
+        {
+            return Ok(SlideSummary { reused: true, ..record.summary });
+        }
+
+        let slide = source.open(input)?;
+        let slide = slide.as_ref();
+        let size = slide.size();
+        let n_blocks = source.n_blocks(size);
+        self.progress.slide_started(&input.id, n_blocks);
+        let postprocess = Postprocess::for_slide(&self.spec.postprocess, slide, &input.id)?;
+        let mut writer = SlideWriter::create(slide, &input.id, self.spec.threshold, postprocess, self.plan)?;
+        let state = self.state(&input.id, &stamps)?;
+        let stats = source.push_rows(input, slide, &state, &mut writer, self.progress)?;
+        if let Some(tissue) = &stats.tissue {
+            self.write_tissue(&input.id, tissue)?;
+        }
+        let mut seconds = stats.seconds;
+
+        let write_start = Instant::now();
+        let files = writer.finish()?;
+        ensure!(
+            Stamp::of_all(&inputs)? == stamps,
+            "{}: the slide has changed while it was predicted",
+            input.path.display()
+        );
+        let (objects, positive_pixels) = (files.n_objects, files.positive_pixels);
+        // From here to the new record, none vouches for the files of this slide.
+        SlideRecord::remove(self.plan, &input.id)?;
+        let outputs = files.commit()?;
+        seconds.write += write_start.elapsed().as_secs_f64();
+        let total_seconds = start.elapsed().as_secs_f64();
+        let summary = SlideSummary {
+            id: input.id.clone(),
+            path: input.path.clone(),
+            width: size.width,
+            height: size.height,
+            microns_per_px: slide.microns_per_px(),
+            n_blocks,
+            n_skipped: stats.n_skipped,
+            n_replayed: stats.n_replayed,
+            objects,
+            positive_pixels,
+            seconds,
+            total_seconds,
+            blocks_per_second: n_blocks as f64 / total_seconds,
+            reused: false,
+        };
+        SlideRecord::new(&self.identity, stamps, outputs, summary.clone()).write(self.plan)?;
+        state.remove()?;
+        Ok(summary)
+    }
+
+    /// Where a slide under way is kept, and what that depends on.
+    fn state(&self, id: &str, inputs: &[Stamp]) -> Result<SlideState> {
+        let path = self.plan.folder.join("predicts").join("under_way").join(format!("{id}.blocks"));
+        Ok(SlideState { path, key: serde_json::to_vec(&(&self.identity, inputs))? })
+    }
+
+    /// Writes where tissue was found as a picture, white on black.
+    fn write_tissue(&self, id: &str, tissue: &TissueMask) -> Result<()> {
+        let path = self.plan.folder.join("predicts").join("tissue").join(format!("{id}.png"));
+        pending_file::create_folder_of(&path)?;
+        let Size { width, height } = tissue.mask.size();
+        let pixels = tissue.mask.read(Window::new(0, 0, width, height)).mapv_into(|pixel| pixel * 255);
+        hubmap_data::tile_file::write_mask(&path, &pixels)
+    }
+
+    /// The files that a slide's outputs are made of.
+    fn inputs<S: RowSource>(&self, source: &S, slide: &SlideInput) -> Vec<PathBuf> {
+        let mut inputs = source.inputs(slide);
+        if self.spec.postprocess.within != Within::Anywhere
+            && let Some(folder) = slide.path.parent()
+        {
+            inputs.extend(hubmap_data::anatomy_of(folder, &slide.id));
+        }
+        inputs
+    }
+
+    /// Joins the encodings of all slides that are finished with the settings and models of this run.
+    fn write_submission(&self, summary: &Summary) -> Result<()> {
+        if !self.plan.wants(OutputKind::Rle) {
+            return Ok(());
+        }
+        let mut ids: Vec<String> = summary.slides.iter().map(|slide| slide.id.clone()).collect();
+        let failed = |id: &String| summary.failed.iter().any(|slide| slide.id == *id);
+        let others = SlideRecord::ids(self.plan)?.into_iter().filter(|id| !ids.contains(id) && !failed(id));
+        let is_valid = |id: &String| {
+            let record = SlideRecord::read(self.plan, id);
+            record.is_some_and(|record| record.identity == self.identity && record.has_files(self.plan))
+        };
+        let others: Vec<String> = others.filter(is_valid).collect();
+        ids.extend(others);
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let tables = ids.into_iter().map(|id| {
+            let path = self.plan.path(OutputKind::Rle, &id);
+            (id, path)
+        });
+        write_merged(&self.plan.submission(self.spec.threshold), tables.collect(), &self.plan.order)
+    }
 }

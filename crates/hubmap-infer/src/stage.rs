@@ -3,14 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Seconds spent on the stages of one slide.
 ///
 /// Stages run beside each other on threads of their own, so that their sum exceeds the time that passed; those of
 /// several threads are summed. What bounds a prediction shows in `wait`: next to nothing, and the networks do; about as
 /// much as the time that passed, and it is reading, or, if `write` is as large, the files.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageSeconds {
     /// Finding tissue on a reduced level.
     pub tissue: f64,

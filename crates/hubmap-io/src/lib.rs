@@ -35,7 +35,7 @@ pub use mask::Mask;
 pub use mask_tiff::{read_mask, write_mask_tiff};
 pub use memory_slide::MemorySlide;
 pub use overlay::{OverlayStyle, write_overlay};
-pub use polygon::{Bounds, Polygon, Region, trace_polygons};
+pub use polygon::{Bounds, Polygon, Region, RowRun, trace_polygons, trace_runs};
 #[cfg(feature = "remote")]
 pub use raster::open_remote;
 pub use raster::{AssociatedImage, Level, LevelUse, RasterReader, ReadOptions, ScaleOptions, open};

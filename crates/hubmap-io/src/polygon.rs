@@ -1,10 +1,11 @@
 //! Outlines of objects in full-resolution pixels.
 
 mod region;
+mod simplify;
 mod trace;
 
 pub use region::Region;
-pub use trace::trace_polygons;
+pub use trace::{RowRun, trace_polygons, trace_runs};
 
 use crate::Window;
 

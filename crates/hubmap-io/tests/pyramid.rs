@@ -267,6 +267,25 @@ fn all_orders_and_budgets_of_one_large_pyramid_agree() {
 }
 
 #[test]
+fn blocks_give_the_same_bytes_on_any_number_of_threads() {
+    let image = picture::<u8>(Size::new(700, 530), 1, 9);
+    let folder = tempfile::tempdir().unwrap();
+    for memory_bytes in [0, 5000, usize::MAX] {
+        let mask = PyramidSpec::mask(Size::new(700, 530), SampleKind::U8);
+        let spec = PyramidSpec { tile: 32, memory_bytes, ..mask };
+        for order in [Order::Block, Order::Bands] {
+            let files = [1, 2, 8, 8].map(|n_threads| {
+                let path = folder.path().join("pyramid.tiff");
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+                pool.install(|| write(&path, &spec, &image, &order));
+                std::fs::read(path).unwrap()
+            });
+            assert!(files.iter().all(|file| *file == files[0]), "{order:?} in {memory_bytes} bytes");
+        }
+    }
+}
+
+#[test]
 fn lossy_pyramids_do_not_depend_on_the_order_of_arrival() {
     let size = Size::new(300, 211);
     let image = Array3::from_shape_fn((211, 300, 3), |(y, x, band)| ((x + y * 2) / 4 + band * 20) as u8);

@@ -45,11 +45,7 @@ impl Axis {
         let magnitude = low.abs().max(high.abs());
         let mut padding = (high - low) * margin;
         if high - low < SHORTEST * magnitude || magnitude <= TINIEST {
-            padding = if magnitude <= TINIEST {
-                0.25
-            } else {
-                (magnitude * 0.05).max(if all_whole { 0.25 } else { 0.0 })
-            };
+            padding = if magnitude <= TINIEST { 0.25 } else { magnitude * 0.05 };
         }
         (low, high) = (2.0 * (low - padding), 2.0 * (high + padding));
         let least_step = if all_whole { 1.0 } else { 0.0 };

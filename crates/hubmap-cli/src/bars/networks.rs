@@ -1,20 +1,13 @@
-//! Bars of training and inference.
+//! Bars of training.
 
 use std::sync::{Mutex, PoisonError};
 
 use hubmap_data::cuts;
-use hubmap_infer as infer;
 use hubmap_train::{EpochReport, FoldStart, Observer, StepReport};
 
 use super::Current;
 use crate::interrupt;
 use crate::progress::Progress;
-
-impl Current<'_> {
-    fn end(&self) {
-        drop(self.bar.lock().unwrap_or_else(PoisonError::into_inner).take());
-    }
-}
 
 /// Training: one bar per fold, one line per epoch.
 #[derive(Debug)]
@@ -83,37 +76,5 @@ impl Observer for TrainBars<'_> {
             row.train_dice
         );
         self.current.progress.note(&line);
-    }
-}
-
-/// Inference: one bar per slide.
-#[derive(Debug)]
-pub struct InferBars<'a>(Current<'a>);
-
-impl<'a> InferBars<'a> {
-    /// Bars on `progress`.
-    pub const fn new(progress: &'a Progress) -> Self {
-        Self(Current::new(progress))
-    }
-}
-
-impl infer::Progress for InferBars<'_> {
-    fn slide_started(&self, id: &str, n_blocks: usize) {
-        self.0.begin(id, n_blocks as u64, "blocks");
-    }
-
-    fn blocks_done(&self, n_blocks: usize) {
-        self.0.with(|bar| bar.inc(n_blocks as u64));
-    }
-
-    fn interrupted(&self) -> bool {
-        interrupt::requested()
-    }
-
-    fn slide_finished(&self, id: &str, error: Option<&anyhow::Error>) {
-        self.0.end();
-        if let Some(error) = error {
-            self.0.progress.line(&format!("error: slide {id}: {error:#}"));
-        }
     }
 }

@@ -1,9 +1,9 @@
 //! Where outputs and what is known about them are kept, and who may write there.
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use hubmap_files::FolderLock;
 
 use crate::config::DataGenConfig;
 use crate::cut::CutKind;
@@ -95,26 +95,20 @@ impl StateDir {
     }
 
     /// Makes sure that no other run writes to the same folder until the lock is dropped, killed runs included.
-    pub(super) fn lock(&self) -> Result<Lock> {
+    pub(super) fn lock(&self) -> Result<FolderLock> {
         create_dir(&self.slides())?;
         let path = self.0.join("lock");
-        // Not truncated: a run that has nothing to do changes no file at all.
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
-        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => bail!(
+        let lock = FolderLock::take(&path).with_context(|| format!("cannot lock {}", path.display()))?;
+        let Some(lock) = lock else {
+            bail!(
                 "{}: another hubmap-data-gen is writing to this folder; wait for it or choose another folder",
                 self.0.parent().unwrap_or(&self.0).display()
-            ),
-            Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
-                tracing::warn!("{}: this file system has no locks; do not run twice at once", path.display());
-            }
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
-            }
+            )
+        };
+        if !lock.is_effective {
+            tracing::warn!("{}: this file system has no locks; do not run twice at once", path.display());
         }
-        Ok(Lock { _file: file })
+        Ok(lock)
     }
 
     /// Removes the files under way of a run that was killed.
@@ -122,13 +116,6 @@ impl StateDir {
         remove_unfinished(&self.0)?;
         self.slide_ids()?.iter().try_for_each(|id| remove_unfinished(&self.slide(id)))
     }
-}
-
-/// Held while a run writes.
-#[derive(Debug)]
-pub(super) struct Lock {
-    /// The operating system unlocks the file when it is closed.
-    _file: File,
 }
 
 /// Creates a folder and its parents, naming it on failure.

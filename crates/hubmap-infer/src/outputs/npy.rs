@@ -9,13 +9,15 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use hubmap_files::PendingFile;
 use hubmap_io::Size;
-use ndarray::{Array2, ArrayRef2};
+use ndarray::{Array2, ArrayRef2, Axis};
 
 use super::pending_file;
 use crate::predictor::RowSink;
 
 /// Start of every `NumPy` file of format 1.0.
 const MAGIC: &[u8; 8] = b"\x93NUMPY\x01\x00";
+/// Bytes that are written at once, about: more than the buffer of the file, which they then pass by.
+const WRITE_BYTES: usize = 4 << 20;
 /// The data starts at a multiple of this.
 const ALIGNMENT: usize = 64;
 
@@ -25,6 +27,8 @@ pub struct NpyWriter {
     file: PendingFile,
     size: Size,
     next_row: u32,
+    /// Rows on their way to the file.
+    bytes: Vec<u8>,
 }
 
 impl NpyWriter {
@@ -33,7 +37,7 @@ impl NpyWriter {
     pub fn create(path: &Path, size: Size) -> Result<Self> {
         let mut file = pending_file::create(path)?;
         file.write_all(&header(size)).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { file, size, next_row: 0 })
+        Ok(Self { file, size, next_row: 0, bytes: Vec::new() })
     }
 
     /// Ends the file; an error if rows are missing.
@@ -60,21 +64,29 @@ impl RowSink for NpyWriter {
             self.size,
             self.next_row
         );
-        let mut bytes = Vec::with_capacity(2 * probabilities.ncols());
-        for row in probabilities.rows() {
-            bytes.clear();
-            match row.as_slice() {
-                Some(row) => {
-                    bytes.extend(row.reinterpret_cast().iter().flat_map(|bits: &u16| bits.to_le_bytes()));
-                }
-                None => bytes.extend(row.iter().flat_map(|value| value.to_le_bytes())),
+        let row_len = 2 * probabilities.ncols();
+        let rows_at_once = (WRITE_BYTES / row_len.max(1)).max(1);
+        for rows in probabilities.axis_chunks_iter(Axis(0), rows_at_once) {
+            self.bytes.resize(rows.len() * 2, 0);
+            let (pairs, _) = self.bytes.as_chunks_mut::<2>();
+            match rows.as_slice() {
+                Some(values) => copy_values(values, pairs),
+                None => rows.iter().zip(pairs).for_each(|(value, pair)| *pair = value.to_le_bytes()),
             }
             self.file
-                .write_all(&bytes)
+                .write_all(&self.bytes)
                 .with_context(|| format!("cannot write {}", self.file.path().display()))?;
         }
         self.next_row += probabilities.nrows() as u32;
         Ok(())
+    }
+}
+
+/// Values in little-endian order; on most machines this is a plain copy.
+fn copy_values(values: &[f16], pairs: &mut [[u8; 2]]) {
+    for (bits, pair) in values.reinterpret_cast().iter().zip(pairs) {
+        let bits: &u16 = bits;
+        *pair = bits.to_le_bytes();
     }
 }
 

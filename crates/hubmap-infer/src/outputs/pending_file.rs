@@ -8,23 +8,26 @@ pub use hubmap_files::PendingFile;
 
 /// An empty file in the folder of `path`, which is created if needed.
 pub(super) fn create(path: &Path) -> Result<PendingFile> {
+    create_folder_of(path)?;
+    PendingFile::create(path).with_context(|| format!("cannot create {}", path.display()))
+}
+
+/// Creates the folder of a file and those above it.
+pub(crate) fn create_folder_of(path: &Path) -> Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot create folder {}", folder.display()))?;
-    PendingFile::create(path).with_context(|| format!("cannot create a file in {}", folder.display()))
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create folder {}", folder.display()))
 }
 
 /// A file whose bytes `write` produces; they are all written when this returns.
 pub(crate) fn write(path: &Path, write: impl FnOnce(&mut PendingFile) -> Result<()>) -> Result<PendingFile> {
     let mut file = create(path)?;
-    let written = write(&mut file).and_then(|()| Ok(file.flush()?));
-    written.with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(file)
+    write(&mut file).with_context(|| format!("cannot write {}", path.display()))?;
+    flushed(file)
 }
 
-/// A file that `write` creates itself at the temporary path that it is given.
-pub(super) fn write_at(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<PendingFile> {
-    let file = create(path)?;
-    write(file.temporary_path()).with_context(|| format!("cannot write {}", path.display()))?;
+/// The file with all its bytes handed to the operating system, which is when a full disk shows.
+pub(super) fn flushed(mut file: PendingFile) -> Result<PendingFile> {
+    file.flush().with_context(|| format!("cannot write {}", file.path().display()))?;
     Ok(file)
 }
 

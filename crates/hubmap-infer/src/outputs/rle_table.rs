@@ -1,12 +1,15 @@
 //! Tables of run-length encodings: submissions and `train.csv`.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use hubmap_io::Rle;
 
-use super::pending_file;
+use super::pending_file::{self, PendingFile};
+
+/// Columns of a submission.
+const HEADER: [&str; 2] = ["id", "predicted"];
 
 /// Encodings by slide id.
 pub type RleTable = BTreeMap<String, Rle>;
@@ -45,12 +48,11 @@ pub fn id_order(path: &Path) -> Result<Vec<String>> {
 
 /// Writes `id,predicted` rows; ids of `order` come first and in its order, the others as given.
 pub fn write_submission(path: &Path, rows: &[(String, Rle)], order: &[String]) -> Result<()> {
-    let place = |id: &str| order.iter().position(|ordered| ordered == id).unwrap_or(order.len());
     let mut sorted: Vec<_> = rows.iter().collect();
-    sorted.sort_by_key(|(id, _)| place(id));
+    sort_by_order(&mut sorted, order, |(id, _)| id);
     let file = pending_file::write(path, |out| {
         let mut writer = csv::Writer::from_writer(out);
-        writer.write_record(["id", "predicted"])?;
+        writer.write_record(HEADER)?;
         for (id, rle) in sorted {
             writer.write_record([id, &rle.to_string()])?;
         }
@@ -58,6 +60,46 @@ pub fn write_submission(path: &Path, rows: &[(String, Rle)], order: &[String]) -
         Ok(())
     })?;
     pending_file::commit(file)
+}
+
+/// The table of one slide, which has no name yet.
+pub(super) fn write_row(path: &Path, id: &str, rle: &Rle) -> Result<PendingFile> {
+    pending_file::write(path, |out| {
+        let mut writer = csv::Writer::from_writer(out);
+        writer.write_record(HEADER)?;
+        writer.write_record([id, &rle.to_string()])?;
+        writer.flush()?;
+        Ok(())
+    })
+}
+
+/// Joins the tables of single slides, each an id and a file; one row is in memory at a time.
+///
+/// Ids of `order` come first and in its order, the others as given.
+pub(crate) fn write_merged(path: &Path, mut tables: Vec<(String, PathBuf)>, order: &[String]) -> Result<()> {
+    sort_by_order(&mut tables, order, |(id, _)| id);
+    let file = pending_file::write(path, |out| {
+        let mut writer = csv::Writer::from_writer(out);
+        writer.write_record(HEADER)?;
+        for (_, table) in &tables {
+            let mut copy = || -> csv::Result<()> {
+                csv::Reader::from_path(table)?.records().try_for_each(|row| writer.write_record(&row?))
+            };
+            copy().with_context(|| format!("cannot read {}", table.display()))?;
+        }
+        writer.flush()?;
+        Ok(())
+    })?;
+    pending_file::commit(file)
+}
+
+/// Sorts rows by the place of their ids in `order`; those that are not in it stay behind, as they were.
+fn sort_by_order<T>(rows: &mut [T], order: &[String], id: impl Fn(&T) -> &str) {
+    let mut places = HashMap::new();
+    for (place, id) in order.iter().enumerate() {
+        places.entry(id.as_str()).or_insert(place);
+    }
+    rows.sort_by_key(|row| places.get(id(row)).copied().unwrap_or(order.len()));
 }
 
 fn column(headers: &csv::StringRecord, names: &[&str]) -> Result<usize> {
@@ -85,6 +127,24 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "id,predicted\nc,7 7\na,1 2 5 1\nb,\n");
         assert_eq!(read_rle_table(&path).unwrap(), rows.into_iter().collect());
         assert_eq!(id_order(&path).unwrap(), ["c", "a", "b"]);
+    }
+
+    #[test]
+    fn tables_of_single_slides_join_in_the_sample_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let tables = ["a", "b", "c"].map(|id| {
+            let path = folder.path().join(format!("rle/{id}.csv"));
+            let rle = Rle::parse(if id == "b" { "" } else { "1 2 5 1" }).unwrap();
+            pending_file::commit(write_row(&path, id, &rle).unwrap()).unwrap();
+            (id.to_owned(), path)
+        });
+        let path = folder.path().join("submission__0.5.csv");
+        write_merged(&path, tables.to_vec(), &["c".to_owned(), "z".to_owned(), "a".to_owned()]).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "id,predicted\nc,1 2 5 1\na,1 2 5 1\nb,\n");
+        std::fs::remove_file(&tables[1].1).unwrap();
+        let error = write_merged(&path, tables.to_vec(), &[]).unwrap_err();
+        assert!(format!("{error:#}").contains("b.csv"), "{error:#}");
+        assert_eq!(read_rle_table(&path).unwrap().len(), 3, "the old table stays");
     }
 
     #[test]

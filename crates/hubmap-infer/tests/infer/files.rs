@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use hubmap_infer::{
-    NpyReader, OutputKind, OutputPlan, Predictor, SlideInput, Summary, Unpredicted, evaluate, find_slides,
-    positive_pixels, predict_slides, read_rle_table,
+    NpyReader, OutputKind, OutputPlan, Predictor, SlideInput, Summary, find_slides, positive_pixels,
+    predict_slides, read_rle_table,
 };
 use hubmap_io::{Mask, Size, TiffSpec, TiffWriter, read_annotations};
 use ndarray::{Array3, Array4, Axis, s};
@@ -12,7 +12,7 @@ use ndarray::{Array3, Array4, Axis, s};
 use crate::pipeline::{predictor, small_config};
 
 /// Bright discs on a dark slide.
-fn disc_pixels(size: Size, discs: &[(i64, i64, i64)]) -> Array3<u8> {
+pub(crate) fn disc_pixels(size: Size, discs: &[(i64, i64, i64)]) -> Array3<u8> {
     Array3::from_shape_fn((size.height as usize, size.width as usize, 3), |(y, x, c)| {
         let inside =
             |&(cx, cy, r): &(i64, i64, i64)| (x as i64 - cx).pow(2) + (y as i64 - cy).pow(2) <= r * r;
@@ -20,7 +20,7 @@ fn disc_pixels(size: Size, discs: &[(i64, i64, i64)]) -> Array3<u8> {
     })
 }
 
-fn write_slide(path: &Path, pixels: &Array3<u8>, microns_per_px: Option<f64>) {
+pub(crate) fn write_slide(path: &Path, pixels: &Array3<u8>, microns_per_px: Option<f64>) {
     let size = Size::new(pixels.dim().1 as u32, pixels.dim().0 as u32);
     let mut writer = TiffWriter::create(path, TiffSpec { microns_per_px, ..TiffSpec::rgb(size) }).unwrap();
     writer.write_rows(pixels).unwrap();
@@ -28,17 +28,22 @@ fn write_slide(path: &Path, pixels: &Array3<u8>, microns_per_px: Option<f64>) {
 }
 
 /// Positive where the slide is bright.
-fn bright() -> Predictor {
+pub(crate) fn bright() -> Predictor {
     predictor(small_config(), |tiles: &Array4<f32>| {
         Ok(tiles.slice(s![.., ..1, .., ..]).mapv(|red| if red > 0.0 { 3.0 } else { -3.0 }))
     })
 }
 
-fn plan(folder: &Path) -> OutputPlan {
-    OutputPlan { folder: folder.to_owned(), kinds: OutputKind::ALL.to_vec(), order: Vec::new() }
+pub(crate) fn plan(folder: &Path) -> OutputPlan {
+    OutputPlan {
+        folder: folder.to_owned(),
+        kinds: OutputKind::ALL.to_vec(),
+        order: Vec::new(),
+        reuse_finished: true,
+    }
 }
 
-fn files_below(folder: &Path) -> Vec<String> {
+pub(crate) fn files_below(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
@@ -56,7 +61,7 @@ fn files_below(folder: &Path) -> Vec<String> {
 }
 
 /// Two slides and their predictions.
-fn predicted_folder() -> (tempfile::TempDir, Summary) {
+pub(crate) fn predicted_folder() -> (tempfile::TempDir, Summary) {
     let folder = tempfile::tempdir().unwrap();
     let slides = folder.path().join("slides");
     std::fs::create_dir(&slides).unwrap();
@@ -65,7 +70,7 @@ fn predicted_folder() -> (tempfile::TempDir, Summary) {
     write_slide(&slides.join("a.tif"), &disc_pixels(Size::new(70, 65), &[]), None);
     let slides = find_slides(&[slides]).unwrap();
     let out = OutputPlan { order: vec!["b".into(), "a".into()], ..plan(&folder.path().join("out")) };
-    let summary = predict_slides(&bright(), &slides, &out, &()).unwrap();
+    let summary = predict_slides(&mut [bright()], "model", &slides, &out, &()).unwrap();
     (folder, summary)
 }
 
@@ -76,14 +81,27 @@ fn all_files_of_a_slide_agree() {
     assert_eq!(
         files_below(&out),
         [
+            "predicts/.lock",
+            "predicts/bitmasks/a.tiff",
+            "predicts/bitmasks/b.tiff",
+            "predicts/done/a.json",
+            "predicts/done/b.json",
             "predicts/masks/a.tiff",
             "predicts/masks/b.tiff",
+            "predicts/objects/a.csv",
             "predicts/objects/a.geojson",
+            "predicts/objects/a.geojson.gz",
+            "predicts/objects/b.csv",
             "predicts/objects/b.geojson",
+            "predicts/objects/b.geojson.gz",
             "predicts/overlays/a.png",
             "predicts/overlays/b.png",
+            "predicts/probabilities/a.tiff",
+            "predicts/probabilities/b.tiff",
             "predicts/raw/a.npy",
             "predicts/raw/b.npy",
+            "predicts/rle/a.csv",
+            "predicts/rle/b.csv",
             "submission__0.5.csv",
             "summary.json"
         ]
@@ -137,50 +155,6 @@ fn all_files_of_a_slide_agree() {
 }
 
 #[test]
-fn predictions_score_one_against_themselves() {
-    let (folder, _) = predicted_folder();
-    let (out, slides) = (folder.path().join("out"), folder.path().join("slides"));
-    let submission = out.join("submission__0.5.csv");
-    for predictions in [submission.clone(), out.clone(), out.join("predicts/masks")] {
-        let evaluation = evaluate(&predictions, &submission, &slides, Unpredicted::Refuse).unwrap();
-        assert_eq!(evaluation.slides.len(), 2);
-        assert!((evaluation.mean_dice - 1.0).abs() < 1e-12);
-    }
-}
-
-#[test]
-fn ids_that_do_not_match_are_listed() {
-    let (folder, _) = predicted_folder();
-    let slides = folder.path().join("slides");
-    let submission = folder.path().join("out/submission__0.5.csv");
-    let table = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    };
-    let message = |predictions: &Path, truth: &Path, unpredicted| {
-        format!("{:#}", evaluate(predictions, truth, &slides, unpredicted).unwrap_err())
-    };
-    let truth = table("truth.csv", "id,encoding\na,\n");
-    let text = message(&submission, &truth, Unpredicted::Skip);
-    assert!(text.contains("1 slide predicted but not in") && text.ends_with(": b"), "{text}");
-    let truth = table("truth.csv", "id,encoding\na,1 4\nb,\nc,\n");
-    let text = message(&submission, &truth, Unpredicted::Refuse);
-    assert!(text.contains("but not predicted: c"), "{text}");
-    let extra = table("extra.csv", "id,predicted\na,1 2\nc,\n");
-    let text = message(&extra, &truth, Unpredicted::Skip);
-    assert!(text.contains("not a slide in") && text.ends_with(": c"), "{text}");
-    let long = table("long.csv", "id,predicted\na,4550 2\n");
-    let text = message(&long, &truth, Unpredicted::Skip);
-    assert!(text.contains("id a of") && text.contains("70x65"), "{text}");
-
-    let one = table("one.csv", "id,predicted\na,3 4\n");
-    let evaluation = evaluate(&one, &truth, &slides, Unpredicted::Skip).unwrap();
-    assert!((evaluation.mean_dice - 0.5).abs() < 1e-12);
-    assert_eq!(evaluation.slides[0].shared_pixels, 2);
-}
-
-#[test]
 fn a_broken_slide_leaves_no_files_and_the_rest_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let slide = |id: &str| SlideInput { id: id.into(), path: folder.path().join(format!("{id}.tiff")) };
@@ -196,13 +170,13 @@ fn a_broken_slide_leaves_no_files_and_the_rest_goes_on() {
 
     let out = folder.path().join("out");
     let slides = ["cut", "good", "missing", "text"].map(slide);
-    let summary = predict_slides(&bright(), &slides, &plan(&out), &()).unwrap();
+    let summary = predict_slides(&mut [bright()], "model", &slides, &plan(&out), &()).unwrap();
     assert_eq!(summary.slides.len(), 1);
     let failed: Vec<_> = summary.failed.iter().map(|failed| failed.id.as_str()).collect();
     assert_eq!(failed, ["cut", "missing", "text"]);
     assert!(summary.failed.iter().all(|failed| failed.error.contains(&format!("{}.tiff", failed.id))));
-    assert!(files_below(&out).iter().all(|file| file.contains("good") || !file.contains('/')));
-    assert_eq!(files_below(&out).len(), 6);
+    let others: Vec<_> = files_below(&out).into_iter().filter(|file| !file.contains("good")).collect();
+    assert_eq!(others, ["predicts/.lock", "submission__0.5.csv", "summary.json"]);
 }
 
 #[test]
@@ -218,9 +192,9 @@ fn a_slide_whose_network_fails_half_way_leaves_no_files() {
     });
     let out = folder.path().join("out");
     let slides = [SlideInput { id: "s".into(), path }];
-    let summary = predict_slides(&failing, &slides, &plan(&out), &()).unwrap();
+    let summary = predict_slides(&mut [failing], "model", &slides, &plan(&out), &()).unwrap();
     assert_eq!(summary.failed[0].error, "out of memory");
-    assert_eq!(files_below(&out), ["summary.json"]);
+    assert_eq!(files_below(&out), ["predicts/.lock", "summary.json"]);
 }
 
 #[test]

@@ -3,11 +3,17 @@
 
 #[cfg(feature = "networks")]
 mod end_to_end;
+mod ensemble;
+mod evaluation;
+mod failures;
 mod files;
 #[cfg(feature = "networks")]
 mod model_folder;
 mod numerics;
 mod pipeline;
+mod reruns;
 mod resume;
+mod slide_files;
 mod stages;
+mod stream;
 mod tissue;

@@ -80,14 +80,23 @@ impl AnnotationWriter {
     }
 
     /// Completes the file and gives it its name.
-    pub fn finish(mut self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
+        let path = self.path.clone();
+        self.finish_unnamed()?.commit().map_err(|source| Error::io(&path, "rename", source))
+    }
+
+    /// Completes the file, but leaves the naming to the caller, who has files that shall appear together.
+    pub fn finish_unnamed(mut self) -> Result<PendingFile> {
         self.text.extend_from_slice(b"\n]}\n");
-        self.flush().map_err(|source| Error::io(&self.path, "write", source))?;
-        let file = match self.out {
+        let path = self.path.clone();
+        let write_error = |source| Error::io(&path, "write", source);
+        self.flush().map_err(write_error)?;
+        let mut file = match self.out {
             Out::Plain(file) => file,
-            Out::Gzip(gzip) => gzip.finish().map_err(|source| Error::io(&self.path, "write", source))?,
+            Out::Gzip(gzip) => gzip.finish().map_err(write_error)?,
         };
-        file.commit().map_err(|source| Error::io(&self.path, "rename", source))
+        file.flush().map_err(write_error)?;
+        Ok(file)
     }
 
     /// Hands on the text that was made.

@@ -47,6 +47,21 @@ impl Region {
         region
     }
 
+    /// The runs `x0..x1` of row `y` from left to right; none of them touches the next.
+    pub fn row(&self, y: i64) -> impl Iterator<Item = (i64, i64)> {
+        let first = self.runs.partition_point(|run| run.y < y);
+        let row = self.runs[first..].iter().take_while(move |run| run.y == y);
+        let mut row = row.peekable();
+        std::iter::from_fn(move || {
+            let run = row.next()?;
+            let mut end = run.x1;
+            while let Some(next) = row.next_if(|next| next.x0 == end) {
+                end = next.x1;
+            }
+            Some((run.x0, end))
+        })
+    }
+
     /// Number of pixels.
     pub fn n_pixels(&self) -> u64 {
         self.ends.last().copied().unwrap_or(0)
@@ -90,6 +105,13 @@ mod tests {
             let set = set.filter(|&(x, y)| mask.get(x, y)).map(|(x, y)| [i64::from(x), i64::from(y)]);
             prop_assert_eq!(pixels(&region), set.collect::<Vec<_>>());
             prop_assert_eq!(region.pixel(region.n_pixels()), None);
+            for y in -1..=i64::from(size.height) {
+                let row: Vec<_> = region.row(y).collect();
+                prop_assert!(row.windows(2).all(|pair| pair[0].1 < pair[1].0));
+                let columns = row.iter().flat_map(|&(x0, x1)| x0..x1);
+                let expected = (0..size.width).filter(|&x| y >= 0 && mask.get(x, y as u32));
+                prop_assert!(columns.eq(expected.map(i64::from)));
+            }
         }
     }
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::Polygon;
-use crate::Mask;
 use crate::mask::packed::word_of;
+use crate::{Mask, Size};
 
 /// The outlines of the set pixels, one polygon with holes per component, in the order of their first pixels
 /// (top to bottom, then left to right).
@@ -18,47 +18,69 @@ use crate::mask::packed::word_of;
 ///
 /// Time and memory grow with the number of runs in the rows of the mask; empty areas are only scanned.
 pub fn trace_polygons(mask: &Mask) -> Vec<Polygon> {
-    let runs = Runs::of(mask);
+    let Size { width, height } = mask.size();
+    let mut runs = Vec::new();
+    for y in 0..height {
+        push_runs(mask.row_bytes(y), y, width, &mut runs);
+    }
+    trace_runs(&runs)
+}
+
+/// As [`trace_polygons`], of the pixels of some runs, for an object that never was part of a mask.
+///
+/// The runs must be sorted, and none of them may overlap or touch another in its row.
+///
+/// ```
+/// use hubmap_io::{RowRun, trace_runs};
+///
+/// let cross = [(0, 1, 2), (1, 0, 3), (2, 1, 2)].map(|(y, x0, x1)| RowRun { y, x0, x1 });
+/// let polygons = trace_runs(&cross);
+/// assert_eq!((polygons.len(), polygons[0].exterior.len(), polygons[0].area()), (1, 12, 5.0));
+/// ```
+pub fn trace_runs(runs: &[RowRun]) -> Vec<Polygon> {
+    let runs = Runs::of(runs);
     let mut links = Links::new(&runs);
-    for y in 0..=mask.size().height {
-        links.connect(&runs, y);
+    for row in 0..runs.first.len() {
+        links.connect(&runs, row);
     }
     links.polygons(&runs)
 }
 
-/// A run of set pixels `x0..x1` in a row.
-#[derive(Debug, Clone, Copy)]
-struct RowRun {
-    x0: u32,
-    x1: u32,
+/// A run of set pixels in a row; runs are ordered by row, then by column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowRun {
+    /// The row.
+    pub y: u32,
+    /// First column.
+    pub x0: u32,
+    /// The column after the last.
+    pub x1: u32,
 }
 
-/// All runs of a mask, row by row.
-struct Runs {
-    all: Vec<RowRun>,
-    /// Row of each run.
-    rows: Vec<u32>,
-    /// Where the runs of each row start.
+/// Sorted runs, row by row.
+struct Runs<'a> {
+    all: &'a [RowRun],
+    /// Where the runs of each row start, from the first row that has one to the last.
     first: Vec<usize>,
 }
 
-impl Runs {
-    fn of(mask: &Mask) -> Self {
-        let (mut all, mut rows, mut first) = (Vec::new(), Vec::new(), vec![0]);
-        for y in 0..mask.size().height {
-            push_runs(mask.row_bytes(y), mask.size().width, &mut all);
-            rows.resize(all.len(), y);
+impl<'a> Runs<'a> {
+    fn of(all: &'a [RowRun]) -> Self {
+        let mut first = Vec::new();
+        if let (Some(top), Some(bottom)) = (all.first(), all.last()) {
+            first.reserve((bottom.y - top.y) as usize + 2);
+            for (idx, run) in all.iter().enumerate() {
+                first.resize((run.y - top.y) as usize + 1, idx);
+            }
             first.push(all.len());
         }
-        Self { all, rows, first }
+        Self { all, first }
     }
 
-    /// Indices of the runs in row `y`; rows off the mask have none.
-    fn of_row(&self, y: Option<u32>) -> Range<usize> {
-        match y {
-            Some(y) if (y as usize) + 1 < self.first.len() => {
-                self.first[y as usize]..self.first[y as usize + 1]
-            }
+    /// Indices of the runs in a row, counted from the first that has one; other rows have none.
+    fn of_row(&self, row: Option<usize>) -> Range<usize> {
+        match row {
+            Some(row) if row + 1 < self.first.len() => self.first[row]..self.first[row + 1],
             _ => 0..0,
         }
     }
@@ -71,7 +93,7 @@ impl Runs {
 }
 
 /// Appends the runs of a packed row.
-fn push_runs(row: &[u8], width: u32, runs: &mut Vec<RowRun>) {
+fn push_runs(row: &[u8], y: u32, width: u32, runs: &mut Vec<RowRun>) {
     let mut open = None;
     let mut previous_bit = 0_u64;
     for (i, bytes) in row.chunks(8).enumerate() {
@@ -84,12 +106,12 @@ fn push_runs(row: &[u8], width: u32, runs: &mut Vec<RowRun>) {
             let x = 64 * i as u32 + bit;
             match open.take() {
                 None => open = Some(x),
-                Some(x0) => runs.push(RowRun { x0, x1: x }),
+                Some(x0) => runs.push(RowRun { y, x0, x1: x }),
             }
         }
     }
     if let Some(x0) = open {
-        runs.push(RowRun { x0, x1: width });
+        runs.push(RowRun { y, x0, x1: width });
     }
 }
 
@@ -123,14 +145,14 @@ struct End {
 }
 
 impl Links {
-    fn new(runs: &Runs) -> Self {
+    fn new(runs: &Runs<'_>) -> Self {
         let n = runs.all.len();
         Self { next: vec![VISITED; 2 * n], touches: vec![false; 2 * n], parent: (0..n).collect() }
     }
 
-    /// Connects the sides that meet the grid line above row `y`.
-    fn connect(&mut self, runs: &Runs, y: u32) {
-        let (above, below) = (runs.of_row(y.checked_sub(1)), runs.of_row(Some(y)));
+    /// Connects the sides that meet the grid line above a row.
+    fn connect(&mut self, runs: &Runs<'_>, row: usize) {
+        let (above, below) = (runs.of_row(row.checked_sub(1)), runs.of_row(Some(row)));
         self.join_components(runs, above.clone(), below.clone());
         let ends =
             |rows: Range<usize>| (2 * rows.start..2 * rows.end).map(|side| End { x: runs.x_of(side), side });
@@ -197,7 +219,7 @@ impl Links {
     }
 
     /// Joins the runs of two neighbouring rows that share a side of a pixel.
-    fn join_components(&mut self, runs: &Runs, above: Range<usize>, below: Range<usize>) {
+    fn join_components(&mut self, runs: &Runs<'_>, above: Range<usize>, below: Range<usize>) {
         let (mut a, mut b) = (above.start, below.start);
         while a < above.end && b < below.end {
             let (upper, lower) = (runs.all[a], runs.all[b]);
@@ -223,7 +245,7 @@ impl Links {
     }
 
     /// Walks all outlines and sorts them into polygons.
-    fn polygons(mut self, runs: &Runs) -> Vec<Polygon> {
+    fn polygons(mut self, runs: &Runs<'_>) -> Vec<Polygon> {
         let mut polygons: Vec<Polygon> = Vec::new();
         let mut polygon_of_root = HashMap::new();
         for side in 0..self.next.len() {
@@ -251,7 +273,7 @@ impl Links {
     }
 
     /// Corners of the outline through `start`, and whether it meets an outline in one of them.
-    fn walk(&mut self, runs: &Runs, start: usize) -> (Vec<[u32; 2]>, bool) {
+    fn walk(&mut self, runs: &Runs<'_>, start: usize) -> (Vec<[u32; 2]>, bool) {
         let (mut ring, mut touches) = (Vec::new(), false);
         let mut side = start;
         loop {
@@ -259,7 +281,7 @@ impl Links {
             let next = std::mem::replace(&mut self.next[side], VISITED);
             let (x, next_x) = (runs.x_of(side), runs.x_of(next));
             if x != next_x {
-                let y = runs.rows[side / 2] + (side % 2) as u32;
+                let y = runs.all[side / 2].y + (side % 2) as u32;
                 ring.extend([[x, y], [next_x, y]]);
             }
             if next == start {

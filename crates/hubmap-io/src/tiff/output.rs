@@ -63,12 +63,19 @@ impl Output {
     }
 
     /// Lets the header point to the first directory and gives the file its name, replacing what had that name.
-    pub(super) fn finish(mut self, first_directory: u64) -> Result<()> {
+    pub(super) fn finish(self, first_directory: u64) -> Result<()> {
+        let path = self.path.clone();
+        let file = self.finish_unnamed(first_directory)?;
+        file.commit().map_err(|e| Error::io(&path, "rename the temporary file to", e))
+    }
+
+    /// Lets the header point to the first directory; all bytes are written, but the file has no name yet.
+    pub(super) fn finish_unnamed(mut self, first_directory: u64) -> Result<PendingFile> {
         let (place, n_bytes) = if self.is_big { (8, 8) } else { (4, 4) };
         let write_error = |e| Error::io(&self.path, "write", e);
         self.file.seek(SeekFrom::Start(place)).map_err(write_error)?;
         self.file.write_all(&first_directory.to_le_bytes()[..n_bytes]).map_err(write_error)?;
         self.file.flush().map_err(write_error)?;
-        self.file.commit().map_err(|e| Error::io(&self.path, "rename the temporary file to", e))
+        Ok(self.file)
     }
 }

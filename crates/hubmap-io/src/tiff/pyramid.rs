@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use hubmap_files::PendingFile;
 use ndarray::{Array3, ArrayRef3, ArrayViewMut3, s};
 use rayon::prelude::*;
 
@@ -69,6 +70,16 @@ pub struct PyramidWriter {
     has_failed: AtomicBool,
 }
 
+/// Tiles that are encoded before the first of them is written.
+const TILES_AT_ONCE: usize = 256;
+
+/// A tile on its way into the file.
+struct MadeTile {
+    place: Place,
+    /// The encoded tile and the pixels of its reduction, or `None` if all are 0.
+    bytes: Option<(Vec<u8>, Vec<u8>)>,
+}
+
 /// What one thread needs to write tiles.
 struct Worker {
     encoder: ChunkEncoder,
@@ -115,26 +126,15 @@ impl PyramidWriter {
             )));
         };
         self.check(pixels, grid.inside(column, row))?;
-        if !lock(&self.store).claim(idx) {
-            return Err(self.usage(format!("the tile in column {column}, row {row} has been written before")));
-        }
         let place = Place { level: 0, row, column };
-        let is_zero = !self.spec.coding().is_lossy() && is_zero(pixels);
-        let written = self.with_worker(|worker| {
-            if !is_zero {
-                gather(pixels, self.spec.tile_size(), &mut worker.tile);
-                if self.spec.samples == SampleKind::Bit {
-                    worker.tile.iter_mut().for_each(|value| *value = u8::from(*value != 0));
-                }
-            }
-            self.store_tile(place, is_zero, worker)
-        });
-        self.note(written)
+        self.claim(&[(place, idx)])?;
+        self.note(self.make(place, pixels).and_then(|tile| self.keep(vec![tile])))
     }
 
     /// Takes many tiles at once and encodes them in parallel on the current rayon pool: `[rows, columns, bands]`
     /// whose top-left pixel is at `(x, y)`.
     ///
+    /// Their place in the file does not depend on threads: the same blocks in the same order give the same bytes.
     /// The block must consist of whole tiles, those at the right and bottom edge cropped to the image.
     pub fn write_block<T: Sample>(&self, x: u32, y: u32, pixels: &ArrayRef3<T>) -> Result<()> {
         let (rows, columns, _) = pixels.dim();
@@ -155,14 +155,26 @@ impl PyramidWriter {
         }
         let tile = self.spec.tile as usize;
         let (across, down) = (columns.div_ceil(tile), rows.div_ceil(tile));
-        (0..across * down).into_par_iter().with_max_len(1).try_for_each(|idx| {
-            let (x0, y0) = (idx % across * tile, idx / across * tile);
-            let part = pixels.slice(s![y0..(y0 + tile).min(rows), x0..(x0 + tile).min(columns), ..]);
-            self.write_tile(
-                (x as usize + x0) as u32 / self.spec.tile,
-                (y as usize + y0) as u32 / self.spec.tile,
-                &part,
-            )
+        let parts: Vec<_> = (0..across * down)
+            .map(|idx| {
+                let (x0, y0) = (idx % across * tile, idx / across * tile);
+                let column = (x as usize + x0) as u32 / self.spec.tile;
+                let place = Place { level: 0, row: (y as usize + y0) as u32 / self.spec.tile, column };
+                (place, pixels.slice(s![y0..(y0 + tile).min(rows), x0..(x0 + tile).min(columns), ..]))
+            })
+            .collect();
+        let mut idxs = Vec::with_capacity(parts.len());
+        if let Some(grid) = self.grids.first() {
+            for (place, part) in &parts {
+                self.check(part, grid.inside(place.column, place.row))?;
+                idxs.extend(grid.idx(place.column, place.row).map(|idx| (*place, idx)));
+            }
+        }
+        self.claim(&idxs)?;
+        parts.chunks(TILES_AT_ONCE).try_for_each(|parts| {
+            let parts = parts.par_iter().with_max_len(1);
+            let tiles = parts.map(|(place, part)| self.make(*place, part)).collect::<Result<Vec<_>>>();
+            self.note(tiles.and_then(|tiles| self.keep(tiles)))
         })
     }
 
@@ -186,6 +198,13 @@ impl PyramidWriter {
 
     /// Completes the reduced levels, writes the directories and gives the file its name, replacing what had that name.
     pub fn finish(self) -> Result<()> {
+        let path = self.path.clone();
+        let file = self.finish_unnamed()?;
+        file.commit().map_err(|e| Error::io(&path, "rename the temporary file to", e))
+    }
+
+    /// As [`PyramidWriter::finish`], but leaves the naming to the caller, who has files that shall appear together.
+    pub fn finish_unnamed(self) -> Result<PendingFile> {
         if self.has_failed.load(Ordering::Acquire) {
             return Err(self.usage("a tile could not be written, so the file is incomplete"));
         }
@@ -216,61 +235,111 @@ impl PyramidWriter {
         } else {
             None
         };
-        open.into_par_iter().with_max_len(1).try_for_each(|(place, content)| {
-            self.with_worker(|worker| {
-                let is_zero = match (content, &stored) {
-                    (Content::Filled(tile), _) => {
-                        worker.tile = tile;
-                        false
-                    }
-                    (Content::Dropped, Some(stored)) => {
-                        stored.reduce(place, &mut worker.tile)?;
-                        !self.spec.coding().is_lossy() && u8::are_zero(&worker.tile)
-                    }
-                    (Content::Zero | Content::Dropped, _) => true,
-                };
-                self.store_tile(place, is_zero, worker)
-            })
+        let mut open = open.into_iter();
+        loop {
+            // Encoded tiles wait for those before them, so there must not be too many at once.
+            let some: Vec<_> = open.by_ref().take(TILES_AT_ONCE).collect();
+            if some.is_empty() {
+                return Ok(());
+            }
+            let tiles = some.into_par_iter().with_max_len(1).map(|(place, content)| {
+                self.with_worker(|worker| {
+                    let is_zero = match (content, &stored) {
+                        (Content::Filled(tile), _) => {
+                            worker.tile = tile;
+                            false
+                        }
+                        (Content::Dropped, Some(stored)) => {
+                            stored.reduce(place, &mut worker.tile)?;
+                            !self.spec.coding().is_lossy() && u8::are_zero(&worker.tile)
+                        }
+                        (Content::Zero | Content::Dropped, _) => true,
+                    };
+                    self.finish_tile(place, is_zero, worker)
+                })
+            });
+            self.keep(tiles.collect::<Result<_>>()?)?;
+        }
+    }
+
+    /// Notes that tiles of the full resolution have arrived, or none of them if one had before.
+    fn claim(&self, tiles: &[(Place, usize)]) -> Result<()> {
+        lock(&self.store).claim(tiles).map_err(|Place { column, row, .. }| {
+            self.usage(format!("the tile in column {column}, row {row} has been written before"))
         })
     }
 
-    /// Writes the tile in the worker's buffer, and all tiles of reduced levels that it completes.
-    fn store_tile(&self, mut place: Place, mut is_zero: bool, worker: &mut Worker) -> Result<()> {
-        loop {
-            let Some(&grid) = self.grids.get(place.level) else { return Ok(()) };
-            let has_parent = place.level + 1 < self.grids.len();
-            let inside = grid.inside(place.column, place.row);
-            let bytes_per_pixel = self.spec.coding().bytes_per_pixel();
-            let quarter_row_len = inside.width.div_ceil(2) as usize * bytes_per_pixel;
+    /// Encodes and reduces a tile of the full resolution.
+    fn make<T: Sample>(&self, place: Place, pixels: &ArrayRef3<T>) -> Result<MadeTile> {
+        let is_zero = !self.spec.coding().is_lossy() && is_zero(pixels);
+        self.with_worker(|worker| {
             if !is_zero {
-                // Encoding spoils the pixels, so that they are reduced first.
-                if has_parent {
-                    self.reduce(inside, quarter_row_len, worker);
-                }
-                if self.spec.coding().is_lossy() {
-                    repeat_edges(&mut worker.tile, inside, self.spec.tile_size(), bytes_per_pixel);
-                }
-                let encoded = self.encode(worker)?;
-                lock(&self.store).append(grid, place, &encoded)?;
-            }
-            if !has_parent {
-                return Ok(());
-            }
-            let parent = place.parent();
-            let n_children = grid.n_children(parent.column, parent.row);
-            let bytes = (!is_zero).then_some(worker.quarter.as_slice());
-            let quarter = Quarter { child: place, bytes, row_len: quarter_row_len };
-            match lock(&self.parents).add(quarter, n_children) {
-                None | Some(Content::Dropped) => return Ok(()),
-                Some(Content::Zero) => is_zero = true,
-                Some(Content::Filled(tile)) => {
-                    // Of four tiles with something in them, the pixels that are kept may all be 0.
-                    is_zero = u8::are_zero(&tile);
-                    worker.tile = tile;
+                gather(pixels, self.spec.tile_size(), &mut worker.tile);
+                if self.spec.samples == SampleKind::Bit {
+                    worker.tile.iter_mut().for_each(|value| *value = u8::from(*value != 0));
                 }
             }
-            place = parent;
+            self.finish_tile(place, is_zero, worker)
+        })
+    }
+
+    /// Encodes and reduces the tile in the worker's buffer.
+    fn finish_tile(&self, place: Place, is_zero: bool, worker: &mut Worker) -> Result<MadeTile> {
+        let Some(grid) = self.grids.get(place.level).filter(|_| !is_zero) else {
+            return Ok(MadeTile { place, bytes: None });
+        };
+        let inside = grid.inside(place.column, place.row);
+        let bytes_per_pixel = self.spec.coding().bytes_per_pixel();
+        let mut quarter = Vec::new();
+        // Encoding spoils the pixels, so that they are reduced first.
+        if place.level + 1 < self.grids.len() {
+            self.reduce(inside, quarter_row_len(inside, bytes_per_pixel), worker);
+            quarter.clone_from(&worker.quarter);
         }
+        if self.spec.coding().is_lossy() {
+            repeat_edges(&mut worker.tile, inside, self.spec.tile_size(), bytes_per_pixel);
+        }
+        Ok(MadeTile { place, bytes: Some((self.encode(worker)?, quarter)) })
+    }
+
+    /// Writes tiles in their order, then the tiles of reduced levels that they complete, and so on.
+    fn keep(&self, mut tiles: Vec<MadeTile>) -> Result<()> {
+        let bytes_per_pixel = self.spec.coding().bytes_per_pixel();
+        while !tiles.is_empty() {
+            let mut complete = Vec::new();
+            for MadeTile { place, bytes } in tiles {
+                let Some(&grid) = self.grids.get(place.level) else { continue };
+                if let Some((encoded, _)) = &bytes {
+                    lock(&self.store).append(grid, place, encoded)?;
+                }
+                if place.level + 1 == self.grids.len() {
+                    continue;
+                }
+                let parent = place.parent();
+                let n_children = grid.n_children(parent.column, parent.row);
+                let row_len = quarter_row_len(grid.inside(place.column, place.row), bytes_per_pixel);
+                let bytes = bytes.as_ref().map(|(_, quarter)| quarter.as_slice());
+                match lock(&self.parents).add(Quarter { child: place, bytes, row_len }, n_children) {
+                    None | Some(Content::Dropped) => {}
+                    Some(Content::Zero) => complete.push((parent, None)),
+                    Some(Content::Filled(tile)) => complete.push((parent, Some(tile))),
+                }
+            }
+            let make = |(place, tile): (Place, Option<Vec<u8>>)| {
+                self.with_worker(|worker| {
+                    // Of four tiles with something in them, the pixels that are kept may all be 0.
+                    let is_zero = tile.as_deref().is_none_or(u8::are_zero);
+                    worker.tile = tile.unwrap_or_default();
+                    self.finish_tile(place, is_zero, worker)
+                })
+            };
+            tiles = match complete.len() {
+                // The thread that brings a tile does all the work that it makes.
+                0..=1 => complete.into_iter().map(make).collect::<Result<_>>()?,
+                _ => complete.into_par_iter().with_max_len(1).map(make).collect::<Result<_>>()?,
+            };
+        }
+        Ok(())
     }
 
     fn reduce(&self, inside: Size, row_len: usize, worker: &mut Worker) {
@@ -339,6 +408,11 @@ impl std::fmt::Debug for PyramidWriter {
             .field("spec", &self.spec)
             .finish_non_exhaustive()
     }
+}
+
+/// Bytes of a row of the reduction of a tile.
+const fn quarter_row_len(inside: Size, bytes_per_pixel: usize) -> usize {
+    inside.width.div_ceil(2) as usize * bytes_per_pixel
 }
 
 fn is_zero<T: Sample>(pixels: &ArrayRef3<T>) -> bool {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use hubmap_files::PendingFile;
+
 use super::directories;
 use super::grid::{Grid, Place};
 use super::spec::PyramidSpec;
@@ -35,9 +37,17 @@ impl Store {
         })
     }
 
-    /// Notes that a tile of the full resolution has arrived; says whether it is the first time.
-    pub(super) fn claim(&mut self, idx: usize) -> bool {
-        self.has_arrived.get_mut(idx).is_some_and(|has_arrived| !std::mem::replace(has_arrived, true))
+    /// Notes that tiles of the full resolution, by place and index, have arrived; none of them if one had before, which is
+    /// the error.
+    pub(super) fn claim(&mut self, tiles: &[(Place, usize)]) -> std::result::Result<(), Place> {
+        let had = |idx: usize| self.has_arrived.get(idx).is_none_or(|&has_arrived| has_arrived);
+        if let Some((place, _)) = tiles.iter().find(|(_, idx)| had(*idx)) {
+            return Err(*place);
+        }
+        for (_, idx) in tiles {
+            self.has_arrived[*idx] = true;
+        }
+        Ok(())
     }
 
     /// Adds an encoded tile.
@@ -59,17 +69,17 @@ impl Store {
         Ok((self.output.reopen()?, table, self.output.is_big()))
     }
 
-    /// Lets absent tiles share the encoded `zeros`, writes the directories and gives the file its name.
+    /// Lets absent tiles share the encoded `zeros` and writes the directories; the file has no name yet.
     pub(super) fn finish(
         mut self,
         spec: &PyramidSpec,
         grids: &[Grid],
         zeros: &[u8],
         description: Option<&str>,
-    ) -> Result<()> {
+    ) -> Result<PendingFile> {
         self.share(zeros)?;
         let first_directory = directories::append(&mut self.output, spec, grids, &self.tables, description)?;
-        self.output.finish(first_directory)
+        self.output.finish_unnamed(first_directory)
     }
 
     fn share(&mut self, zeros: &[u8]) -> Result<()> {

@@ -1,0 +1,77 @@
+//! Averages the probabilities of several runs of inference and writes what inference writes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use hubmap_cli::{CommonArgs, Config, InferBars, Outcome, Progress, UsageError};
+use hubmap_infer::{Ensemble, OutputKind, OutputPlan, PredictConfig, find_slides, id_order, run_slides};
+
+/// Mean of the probabilities of several runs, and its masks, outlines, pictures and submission table.
+#[derive(Parser)]
+#[command(
+    name = "hubmap-ensemble",
+    version,
+    after_help = "Example:\n  \
+        hubmap-ensemble --runs results_a results_b --weights 2,1 --slides HUBMAP/test --out results"
+)]
+struct Args {
+    /// Output folders of hubmap-infer with predicts/raw/<id>.npy, or predicts/probabilities/<id>.tiff
+    #[arg(long, value_name = "DIR", num_args = 1.., required = true)]
+    runs: Vec<PathBuf>,
+    /// How much each run counts, comma-separated [default: all alike]
+    #[arg(long, value_name = "W,W,...", value_delimiter = ',')]
+    weights: Option<Vec<f32>>,
+    /// Slides, or folders of .tif, .tiff and .svs files; every run must hold all of them
+    #[arg(long, value_name = "DIR|FILE", num_args = 1.., required = true)]
+    slides: Vec<PathBuf>,
+    /// Folder for the results
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// A pixel is positive above this probability [default: infer.threshold]
+    #[arg(long, value_name = "P")]
+    threshold: Option<f32>,
+    /// What to write, comma-separated, besides summary.json: also bitmask, probability, objects, geojson-gz
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "rle,mask,npy,geojson,overlay")]
+    write: Vec<OutputKind>,
+    /// Average slides again that an earlier run into --out finished
+    #[arg(long)]
+    overwrite: bool,
+    /// Table whose order of ids the submission keeps
+    #[arg(long, value_name = "FILE")]
+    sample_submission: Option<PathBuf>,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+fn run(args: &Args, progress: &Progress) -> Result<Outcome> {
+    let mut config: PredictConfig = Config::load(&args.common)?.section("infer")?;
+    config.threshold = args.threshold.unwrap_or(config.threshold);
+    config.validate().map_err(UsageError::mark)?;
+    let mut ensemble = Ensemble::new(args.runs.clone(), args.weights.clone()).map_err(UsageError::mark)?;
+    let is_input = |run: &PathBuf| std::fs::canonicalize(run).ok() == std::fs::canonicalize(&args.out).ok();
+    if args.out.exists() && args.runs.iter().any(is_input) {
+        return Err(UsageError::mark(anyhow::anyhow!("--out {} is one of the runs", args.out.display())));
+    }
+    let slides = find_slides(&args.slides)?;
+    ensemble.check(&slides)?;
+    let order = args.sample_submission.as_deref().map(id_order).transpose()?.unwrap_or_default();
+    let plan = OutputPlan {
+        folder: args.out.clone(),
+        kinds: args.write.clone(),
+        order,
+        reuse_finished: !args.overwrite,
+    };
+    let spec = ensemble.run_spec(config.threshold, config.postprocess);
+    let sources = std::slice::from_mut(&mut ensemble);
+    let summary = run_slides(sources, &spec, &slides, &plan, &InferBars::new(progress))?;
+    ensure!(!summary.slides.is_empty(), "none of {} slides could be averaged", slides.len());
+    Ok(Outcome { summary: serde_json::to_value(&summary)?, n_failed: summary.failed.len() })
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    hubmap_cli::run(&args.common, |progress| run(&args, progress))
+}

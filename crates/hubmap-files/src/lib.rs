@@ -104,8 +104,7 @@ pub fn remove_unfinished(folder: &Path) -> io::Result<()> {
 /// Keeps other processes from writing to a folder, until it is dropped or the process ends, however that happens.
 #[derive(Debug)]
 pub struct FolderLock {
-    /// The operating system unlocks the file when it is closed.
-    _file: File,
+    file: File,
     /// Whether the file system has locks; without, nobody is kept from anything.
     pub is_effective: bool,
 }
@@ -117,13 +116,21 @@ impl FolderLock {
     pub fn take(path: &Path) -> io::Result<Option<Self>> {
         let file = File::options().create(true).truncate(false).write(true).open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file, is_effective: true })),
+            Ok(()) => Ok(Some(Self { file, is_effective: true })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                Ok(Some(Self { _file: file, is_effective: false }))
+                Ok(Some(Self { file, is_effective: false }))
             }
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough while a child that is being started has a copy of it. Without an unlock that
+        // succeeds, the lock ends with that.
+        drop(self.file.unlock());
     }
 }
 

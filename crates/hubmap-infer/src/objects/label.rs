@@ -109,6 +109,7 @@ impl Labeller {
     }
 
     fn extend(&mut self, slot: u32, y: u32, run: &MeasuredRun) {
+        debug_assert!(run.x0 < run.x1, "a run has pixels");
         let slot = &mut self.slots[slot as usize];
         slot.last_row = y;
         slot.n_pixels += u64::from(run.x1 - run.x0);

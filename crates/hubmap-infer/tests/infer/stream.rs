@@ -244,6 +244,23 @@ proptest! {
     }
 }
 
+#[test]
+fn an_arm_from_far_above_holds_rows_back_whatever_it_joins() {
+    // One column from the first row on meets a comb of five teeth, which starts in the second band and has more runs.
+    let comb_row = |y: usize, x: usize| match y {
+        600 | 900 => true,
+        601..900 => x.is_multiple_of(2),
+        _ => false,
+    };
+    let map = Array2::from_shape_fn((1200, 12), |(y, x)| {
+        let is_set = if x < 2 { (x == 0 || y == 900) && y < 1100 } else { x < 11 && comb_row(y, x) };
+        f16::from_f32(if is_set { 0.75 } else { 0.25 })
+    });
+    let found = stream(&map, Postprocess::default(), &[64]);
+    assert_eq!(found.objects.len(), 1);
+    check(&map, &found, &naive_objects(&map));
+}
+
 /// A map that is 1 where a row of text has a `#`.
 fn drawn(rows: &[&str]) -> Array2<f16> {
     let pixel = |(y, x): (usize, usize)| f16::from_f32(f32::from(u8::from(rows[y].as_bytes()[x] == b'#')));
@@ -286,18 +303,19 @@ fn predictions_outside_the_cortex_are_cut_off_or_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let slide = slide_with_anatomy(folder.path(), None);
     let map =
-        drawn(&["..##.....", "..##....#", ".........", "#####....", "........#", "..###....", "........."]);
+        drawn(&["..##.....", "..##....#", "......##.", "#####....", "........#", "..###....", "........."]);
     let found = |within| {
         let config =
             PostprocessConfig { within, within_labels: vec!["cortex".into()], ..PostprocessConfig::OFF };
         stream(&map, Postprocess::for_slide(&config, &slide, "s").unwrap(), &[2])
     };
-    assert_eq!(found(Within::Anywhere).objects.len(), 5);
+    assert_eq!(found(Within::Anywhere).objects.len(), 6);
     let cut = found(Within::Pixels);
     let expected =
         drawn(&[".........", "..##.....", ".........", "..###....", ".........", ".........", "........."]);
     assert_eq!(cut.mask, positive_pixels(&expected, 0.5));
-    // Centroids: (3, 1), (8.5, 1.5), (2.5, 3.5), (8.5, 4.5) and (3.5, 5.5).
+    assert_eq!(cut.objects.len(), 2);
+    // Centroids: (3, 1), (8.5, 1.5), (7, 2.5), (2.5, 3.5), (8.5, 4.5) and (3.5, 5.5).
     let whole = found(Within::Objects);
     let areas: Vec<u64> = whole.objects.iter().map(|object| object.area_px).collect();
     assert_eq!(areas, [4, 5]);

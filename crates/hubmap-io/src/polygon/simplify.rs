@@ -8,7 +8,7 @@ use super::{Polygon, ring_edges, ring_moments};
 const MAX_HALVINGS: u32 = 6;
 
 /// A ring with fewer vertices than this stays as it is, and none becomes one.
-const MIN_VERTICES: usize = 4;
+const MIN_VERTICES: usize = 3;
 
 impl Polygon {
     /// The polygon with fewer vertices, by the algorithm of Ramer, Douglas and Peucker: every vertex that is left out
@@ -216,6 +216,17 @@ mod tests {
         assert!(polygon.simplified(1.0).exterior.len() <= 5);
         assert_eq!(polygon.simplified(0.0), *polygon);
         assert_eq!(polygon.simplified(f64::NAN), *polygon);
+    }
+
+    #[test]
+    fn rings_that_meet_stay_together_and_the_rest_gets_simple() {
+        // A hole of one pixel meets the staircase in the corner (20, 20).
+        let pixels = Array2::from_shape_fn((40, 40), |(y, x)| u8::from(x <= y && (y, x) != (20, 19)));
+        let [polygon] = &trace_polygons(&Mask::from_array(pixels.view()))[..] else { panic!("one triangle") };
+        let simple = polygon.simplified(1.0);
+        assert!(simple.rings().count() == 2 && simple.rings().all(|ring| ring.contains(&[20.0, 20.0])));
+        assert!(simple.exterior.len() <= 12, "{:?}", simple.exterior);
+        assert!(!has_conflict(&simple) && holes_are_inside(&simple));
     }
 
     #[test]

@@ -123,7 +123,7 @@ pub struct PredictConfig {
 
 impl PredictConfig {
     /// The original's settings: blocks of 1024 with 256 of context at scale 3, D4, mean of logits.
-    pub const fn original() -> Self {
+    pub fn original() -> Self {
         Self {
             scale: 3,
             block: 1024,
@@ -139,7 +139,7 @@ impl PredictConfig {
             write_ahead: 2,
             journal: true,
             tissue: TissueConfig { skip: false, downsample: 32, min_area: 16_384, margin: 256 },
-            postprocess: PostprocessConfig::OFF,
+            postprocess: PostprocessConfig { within_labels: vec!["Cortex".to_owned()], ..PostprocessConfig::OFF },
         }
     }
 
@@ -240,7 +240,7 @@ mod tests {
         let text = "tta = \"none\"\nbatch = 4\ntissue = { skip = true }\npostprocess.min_area_px = 9";
         let original = PredictConfig::original();
         let tissue = TissueConfig { skip: true, ..original.tissue.clone() };
-        let postprocess = PostprocessConfig { min_area_px: 9, ..PostprocessConfig::OFF };
+        let postprocess = PostprocessConfig { min_area_px: 9, ..original.postprocess.clone() };
         let expected = PredictConfig { tta: Tta::None, batch: 4, tissue, postprocess, ..original };
         let table: toml::Table = toml::from_str(text).unwrap();
         assert_eq!(PredictConfig::from_table(&table).unwrap(), expected);

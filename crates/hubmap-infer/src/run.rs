@@ -267,6 +267,9 @@ impl Run<'_> {
         let postprocess = Postprocess::for_slide(&self.spec.postprocess, slide, &input.id)?;
         let mut writer = SlideWriter::create(slide, &input.id, self.spec.threshold, postprocess, self.plan)?;
         let state = self.state(&input.id, &stamps)?;
+        if !self.plan.reuse_finished {
+            state.remove()?;
+        }
         let stats = source.push_rows(input, slide, &state, &mut writer, self.progress)?;
         if let Some(tissue) = &stats.tissue {
             self.write_tissue(&input.id, tissue)?;

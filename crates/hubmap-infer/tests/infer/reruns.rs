@@ -263,6 +263,32 @@ fn an_interrupt_leaves_whole_slides_only() {
 }
 
 #[test]
+fn an_interrupted_slide_goes_on_where_it_was() {
+    let place = Place::new();
+    let slides = [place.slide("a")];
+    let run = |stop: usize, plan: &OutputPlan| {
+        let stop = StopAfter(AtomicUsize::new(stop));
+        predict_slides(&mut [place.predictor(small_config())], "model", &slides, plan, &stop)
+    };
+    let state = place.out().join("predicts/under_way/a.blocks");
+    assert!(run(2, &place.plan()).unwrap_err().is::<Interrupted>());
+    assert!(state.exists());
+    let summary = run(99, &place.plan()).unwrap();
+    assert_eq!((summary.slides[0].n_blocks, summary.slides[0].n_replayed), (4, 2));
+    assert!(!state.exists());
+    // Who wants everything anew, or no journal, gets that.
+    assert!(run(2, &OutputPlan { reuse_finished: false, ..place.plan() }).unwrap_err().is::<Interrupted>());
+    assert!(state.exists());
+    let summary = run(99, &OutputPlan { reuse_finished: false, ..place.plan() }).unwrap();
+    assert_eq!(summary.slides[0].n_replayed, 0);
+    let config = PredictConfig { journal: false, ..small_config() };
+    let stop = StopAfter(AtomicUsize::new(2));
+    let plan = OutputPlan { reuse_finished: false, ..place.plan() };
+    predict_slides(&mut [place.predictor(config)], "model", &slides, &plan, &stop).unwrap_err();
+    assert!(!state.exists());
+}
+
+#[test]
 fn a_folder_that_another_run_writes_to_is_refused() {
     let place = Place::new();
     place.run(&["a"]);

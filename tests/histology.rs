@@ -76,7 +76,8 @@ fn real_tiles_are_learnt_by_heart() {
     let set = format!("data.splits_dir={}", splits.display());
     let (out, config) = (place.path().join("output"), config.display().to_string());
     let out = out.display().to_string();
-    let trained = run(executable("hubmap-train"), ["--config", &config, "--set", &set, "--out", &out, "--json"]);
+    let trained =
+        run(executable("hubmap-train"), ["--config", &config, "--set", &set, "--out", &out, "--json"]);
     assert_eq!(trained.code, 0, "{trained:?}");
     let summary: serde_json::Value = serde_json::from_str(&trained.stdout).unwrap();
     let history = Path::new(summary["run"].as_str().unwrap()).join("fold_0/history.csv");

@@ -225,7 +225,9 @@ mod tch {
                     let (found_loss, found) = gradients(config, &device.device(), precision);
                     let error: Vec<f32> = found.iter().zip(&exact).map(|(f, e)| f - e).collect();
                     let relative = norm(&error) / norm(&exact);
-                    println!("{device} {precision:?}: loss {found_loss} of {loss}, gradients off by {relative:.2e}");
+                    println!(
+                        "{device} {precision:?}: loss {found_loss} of {loss}, gradients off by {relative:.2e}"
+                    );
                     assert_eq!(found.len(), exact.len());
                     assert!(relative < tolerance && (found_loss - loss).abs() < tolerance * loss);
                 }

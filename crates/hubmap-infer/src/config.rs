@@ -139,7 +139,10 @@ impl PredictConfig {
             write_ahead: 2,
             journal: true,
             tissue: TissueConfig { skip: false, downsample: 32, min_area: 16_384, margin: 256 },
-            postprocess: PostprocessConfig { within_labels: vec!["Cortex".to_owned()], ..PostprocessConfig::OFF },
+            postprocess: PostprocessConfig {
+                within_labels: vec!["Cortex".to_owned()],
+                ..PostprocessConfig::OFF
+            },
         }
     }
 

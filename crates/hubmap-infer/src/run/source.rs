@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use hubmap_io::{RasterReader, Size};
 
-use crate::outputs::SlideInput;
 use crate::journal::BlockJournal;
+use crate::outputs::SlideInput;
 use crate::predictor::{PredictStats, Predictor, RowSink};
 use crate::progress::Progress;
 

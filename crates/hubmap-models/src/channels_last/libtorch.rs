@@ -144,16 +144,8 @@ pub(super) fn batch_norm(
         // With a momentum of 1, the running statistics are those of the batch.
         let (mean, unbiased) = (weight.detach().zeros_like(), weight.detach().zeros_like());
         let maps = channels_first(&t[0]);
-        let normalised = maps.batch_norm(
-            Some(weight),
-            Some(bias),
-            Some(&mean),
-            Some(&unbiased),
-            true,
-            1.0,
-            epsilon,
-            true,
-        );
+        let normalised =
+            maps.batch_norm(Some(weight), Some(bias), Some(&mean), Some(&unbiased), true, 1.0, epsilon, true);
         let mut output = channels_last(&normalised);
         if n_maps > 1 {
             output = output + &t[1];

@@ -88,7 +88,7 @@ fn train(replicas: &Replicas, device: &Device) -> (Vec<f64>, SegModel, Ema<SegMo
 #[test]
 fn two_devices_equal_one_with_two_passes() {
     let flex = Device::flex();
-    let (losses, one, average) = train(&replicas(&[flex.clone()], 4, 2, Precision::F32), &flex);
+    let (losses, one, average) = train(&replicas(std::slice::from_ref(&flex), 4, 2, Precision::F32), &flex);
     let (both_losses, both, both_average) =
         train(&replicas(&[flex.clone(), flex.clone()], 4, 0, Precision::F32), &flex);
     // The same passes, added up in the same order: equal to the bit.
@@ -112,14 +112,14 @@ fn two_devices_equal_one_with_two_passes() {
     assert_ne!(numbers(&one), numbers(&both));
     assert_ne!(numbers(average.model()), numbers(both_average.model()));
     // More passes than one make other statistics of each pass, and other weights.
-    let (_, whole, _) = train(&replicas(&[flex.clone()], 4, 0, Precision::F32), &flex);
+    let (_, whole, _) = train(&replicas(std::slice::from_ref(&flex), 4, 0, Precision::F32), &flex);
     assert_ne!(params(&one), params(&whole));
 }
 
 #[test]
 fn one_pass_on_one_device_is_a_plain_step() {
     let flex = Device::flex();
-    let (losses, found, _) = train(&replicas(&[flex.clone()], 4, 4, Precision::F32), &flex);
+    let (losses, found, _) = train(&replicas(std::slice::from_ref(&flex), 4, 4, Precision::F32), &flex);
     let device = flex.autodiff();
     let mut model = UNET.init_seeded(3, &device);
     let mut optimizer = adamw(&OPTIMIZER, &model);
@@ -140,8 +140,9 @@ fn fewer_bits_give_nearly_the_same_gradients() {
     let flex = Device::flex();
     let model = UNET.init_seeded(3, &flex.clone().autodiff());
     let gradients = |precision, scale| {
-        let outcome =
-            replicas(&[flex.clone()], 4, 2, precision).gradients(&model, &batch(4, 0), scale).unwrap();
+        let outcome = replicas(std::slice::from_ref(&flex), 4, 2, precision)
+            .gradients(&model, &batch(4, 0), scale)
+            .unwrap();
         (outcome.loss, flat(&outcome.gradients, &model))
     };
     let (loss, exact) = gradients(Precision::F32, 1.0);
@@ -239,7 +240,7 @@ mod tch {
     fn two_devices_equal_one_with_two_passes_on_tch() {
         for spec in crate::tch_devices() {
             let device = spec.device();
-            let (losses, ..) = train(&replicas(&[device.clone()], 4, 2, Precision::F32), &device);
+            let (losses, ..) = train(&replicas(std::slice::from_ref(&device), 4, 2, Precision::F32), &device);
             let (both_losses, ..) =
                 train(&replicas(&[device.clone(), device.clone()], 4, 0, Precision::F32), &device);
             for (a, b) in losses.iter().zip(&both_losses) {

@@ -436,7 +436,7 @@ impl ModuleMapper for GradientsInPlace<'_> {
 
 #[test]
 fn six_training_steps_of_the_tiny_model_match_pytorch() {
-    six_steps_match(Device::flex().autodiff());
+    six_steps_match(&Device::flex().autodiff());
 }
 
 #[cfg(feature = "tch")]
@@ -444,18 +444,19 @@ fn six_training_steps_of_the_tiny_model_match_pytorch() {
 fn six_training_steps_on_tch_match_pytorch() {
     for device in crate::tch_devices() {
         println!("on {device}");
-        six_steps_match(device.device().autodiff());
+        six_steps_match(&device.device().autodiff());
     }
 }
 
-fn six_steps_match(device: Device) {
+#[expect(clippy::print_stdout, reason = "shown with a failure")]
+fn six_steps_match(device: &Device) {
     let fixture_ = json("numerics/13_tiny_train/index.json");
     let x: Array4<f32> = npy("numerics/13_tiny_train/x.npy");
     let y: Array4<f32> = npy("numerics/13_tiny_train/y.npy");
-    let (x, y) = (to_tensor(&x, &device), to_tensor(&y, &device));
-    let mut model = load_weights(UNET.init(&device), &UNET, &fixture(TRAINED)).unwrap();
+    let (x, y) = (to_tensor(&x, device), to_tensor(&y, device));
+    let mut model = load_weights(UNET.init(device), &UNET, &fixture(TRAINED)).unwrap();
 
-    let probe = load_weights(UNET.init(&device), &UNET, &fixture(TRAINED)).unwrap();
+    let probe = load_weights(UNET.init(device), &UNET, &fixture(TRAINED)).unwrap();
     let loss = LossTerms::new(&probe.forward(x.clone()), &y, &BOTH);
     let mut grads = GradientsParams::from_grads(loss.total.backward(), &probe);
     let grads = by_name(&probe.valid().map(&mut GradientsInPlace(&mut grads)));

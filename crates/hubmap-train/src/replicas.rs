@@ -157,7 +157,8 @@ impl Replicas {
         let n = passes.len() as f64;
         let mut gradients = sum.grads();
         let factor = 1.0 / (n * loss_scale);
-        if factor != 1.0 {
+        // Most steps need no pass over all gradients.
+        if (factor - 1.0).abs() > 0.0 {
             model.visit(&mut Scale { gradients: &mut gradients, factor });
         }
         let loss = passes.iter().map(|pass| pass.loss).sum::<f64>() / n;

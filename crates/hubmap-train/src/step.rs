@@ -52,8 +52,7 @@ pub fn pass<M: Module>(
         loss: scalar(&loss.total),
         logits: logits.inner(),
     };
-    let total =
-        if settings.loss_scale == 1.0 { loss.total } else { loss.total.mul_scalar(settings.loss_scale) };
+    let total = loss.total.mul_scalar(settings.loss_scale);
     (GradientsParams::from_grads(total.backward(), model), output)
 }
 

@@ -38,5 +38,11 @@ mod resume;
 /// The executables, and what their outputs must fulfil.
 mod outputs;
 
+/// Inference that is killed.
+mod kills;
+
+/// Runs averaged.
+mod ensemble;
+
 /// The executables one after the other.
 mod chain;

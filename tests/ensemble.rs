@@ -51,9 +51,12 @@ fn four_architectures_over_two_folds_work_from_configs_alone() {
     for (place, member) in MEMBERS.into_iter().enumerate() {
         let (network, out) = (path(&format!("network_{place}.toml")), path(&format!("predicted_{place}")));
         std::fs::write(&network, member).unwrap();
-        let trained =
-            hubmap("hubmap-train", &["--config", &small, "--config", &network, "--out", &path("output"), "-q"]);
-        let args = ["--model", trained.trim(), "--slides", &test, "--out", &out, "--write", "npy", "-q", "--json"];
+        let trained = hubmap(
+            "hubmap-train",
+            &["--config", &small, "--config", &network, "--out", &path("output"), "-q"],
+        );
+        let args =
+            ["--model", trained.trim(), "--slides", &test, "--out", &out, "--write", "npy", "-q", "--json"];
         let summary: serde_json::Value = serde_json::from_str(&hubmap("hubmap-infer", &args)).unwrap();
         assert_eq!(summary["n_models"], 2);
         runs.push(out);

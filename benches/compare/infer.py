@@ -10,6 +10,8 @@ The rival does what the original does, block by block: boundless read, area redu
 every view, mean of logits, sigmoid, bilinear enlargement, float16; then threshold, run lengths and a Deflate mask.
 Both sides write probabilities (npy), mask and run lengths. The sides alternate, each in a process of its own; the best time
 of each counts. Then the maps are compared: mean and largest difference of probabilities, and Dice of the masks.
+JPEG with reduced chroma is decoded by hubmap as by libjpeg-turbo; the wheels of rasterio bring IJG's libjpeg 9, which enlarges
+chroma in another way, so that such slides differ before any network sees them.
 """
 import argparse
 import csv
@@ -74,7 +76,7 @@ def run_torch(args):
         for y in range(0, height, block):
             t = [time.perf_counter()]
             window = ((y - context, y - context + side), (x - context, x - context + side))
-            pixels = np.concatenate([part.read(window=window, boundless=True) for part in parts])
+            pixels = np.concatenate([part.read(window=window, boundless=True) for part in parts])[:3]
             t.append(time.perf_counter())
             pixels = cv2.resize(np.ascontiguousarray(pixels.transpose(1, 2, 0)), (side // SCALE,) * 2, interpolation=cv2.INTER_AREA)
             tile = torch.from_numpy(np.ascontiguousarray(((pixels.astype(np.float32) - shift) * scale).transpose(2, 0, 1)))[None]

@@ -24,7 +24,7 @@ fn infer(slides: &Path, out: &Path) -> Command {
 /// All files but those with times in them, and the lock.
 fn contents(out: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files = files_under(out);
-    files.retain(|file| !file.ends_with(".json") && !file.ends_with(".lock"));
+    files.retain(|file| !file.contains(".json") && !file.contains(".lock"));
     files.sort();
     files.into_iter().map(|file| (file.clone(), std::fs::read(out.join(&file)).unwrap())).collect()
 }

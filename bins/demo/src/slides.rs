@@ -34,6 +34,14 @@ pub(crate) struct SlidesArgs {
     #[arg(long, value_name = "LAYOUT", default_value = "tiled-jpeg")]
     layout: String,
 
+    /// Glomeruli per square millimetre of cortex, at most 50
+    #[arg(long, value_name = "N", default_value_t = 4.5, value_parser = parse_amount)]
+    glomeruli_per_mm2: f64,
+
+    /// How much stain, lamp and camera differ between slides: 1 as between laboratories, 0 not at all
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = parse_amount)]
+    stain_variation: f64,
+
     /// Seed; slides of different seeds share nothing
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -47,6 +55,11 @@ fn parse_size(text: &str) -> Result<Size, String> {
     }
 }
 
+fn parse_amount(text: &str) -> Result<f64, String> {
+    let amount = text.parse::<f64>().ok().filter(|amount| (0.0..=100.0).contains(amount));
+    amount.ok_or_else(|| "expected a number from 0 to 100".to_owned())
+}
+
 /// Runs `hubmap-demo slides`.
 pub(crate) fn make(args: &SlidesArgs, progress: &Progress) -> Result<Outcome> {
     let formats = match args.layout.as_str() {
@@ -56,7 +69,11 @@ pub(crate) fn make(args: &SlidesArgs, progress: &Progress) -> Result<Outcome> {
     let spec = CompetitionSpec {
         n_train: args.count,
         n_test: args.test_count,
-        slide: SlideSpec::new(args.size, args.seed),
+        slide: SlideSpec {
+            glomeruli_per_mm2: args.glomeruli_per_mm2,
+            stain_variation: args.stain_variation,
+            ..SlideSpec::new(args.size, args.seed)
+        },
         formats,
     };
     write(&args.out, &spec, progress)?;

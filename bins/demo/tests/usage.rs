@@ -36,6 +36,10 @@ fn wrong_sizes_and_layouts_are_named() {
     assert!(ran.code == 2 && ran.stderr.contains("4096x4096"), "{ran:?}");
     let ran = run(env!("CARGO_BIN_EXE_hubmap-demo"), ["slides", "--out", &out, "--layout", "round"]);
     ran.assert_error(2, &["--layout", "round", "tiled"]);
+    let args = ["slides", "--out", &out, "--stain-variation", "none"];
+    run(env!("CARGO_BIN_EXE_hubmap-demo"), args).assert_error(2, &["--stain-variation", "0 to 100"]);
+    let args = ["slides", "--out", &out, "--stain-variation", "7"];
+    run(env!("CARGO_BIN_EXE_hubmap-demo"), args).assert_error(1, &["stain_variation 7", "0 to 1"]);
     assert!(files_under(place.path()).is_empty());
 }
 

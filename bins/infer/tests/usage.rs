@@ -110,10 +110,13 @@ fn a_truncated_slide_is_reported_and_the_rest_goes_on() {
     assert_eq!(
         place.outputs(),
         [
+            "predicts/.lock",
+            "predicts/done/good.json",
             "predicts/masks/good.tiff",
             "predicts/objects/good.geojson",
             "predicts/overlays/good.png",
             "predicts/raw/good.npy",
+            "predicts/rle/good.csv",
             "submission__0.5.csv",
             "summary.json"
         ]

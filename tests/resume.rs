@@ -197,6 +197,8 @@ fn a_run_that_is_interrupted_in_any_step_goes_on_in_the_next() {
     let whole = tiles.path("whole");
     let report = train(&whole, &Silent).unwrap();
     assert!(report.folds.iter().all(|(_, _, fold)| fold.history.len() == 4));
+    let curves = std::fs::read(report.run.path().join("curves.png")).unwrap();
+    assert!(curves.starts_with(b"\x89PNG") && curves.len() > 10_000, "{} bytes", curves.len());
     let expected = results(&whole);
     let (mut n_inside, mut n_ends) = (0, 0);
     for n_steps in [1, 2, 4, 5, 7] {

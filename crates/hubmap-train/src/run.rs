@@ -143,15 +143,19 @@ pub fn train_run(
         };
         let report = fit_fold(&plan, &run, observer).with_context(|| format!("fold `{name}`"))?;
         folds.push((fold_idx, name.clone(), report));
+        draw_curves(&run, &data.folds)?;
     }
+    Ok(RunReport { run, folds })
+}
+
+/// Draws how training went: of all folds that have begun in this folder, those of other processes too.
+fn draw_curves(run: &RunDir, names: &[String]) -> Result<()> {
     let mut histories = Vec::new();
-    // Folds that other processes have trained in this folder are drawn too.
-    for (fold_idx, name) in data.folds.iter().enumerate() {
+    for (fold_idx, name) in names.iter().enumerate() {
         let progress = FoldProgress::load(&run.state_path(fold_idx))?;
         histories.extend(progress.map(|progress| (name.clone(), progress.history)));
     }
-    curves(&histories).write_png(&run.path().join(CURVES))?;
-    Ok(RunReport { run, folds })
+    Ok(curves(&histories).write_png(&run.path().join(CURVES))?)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

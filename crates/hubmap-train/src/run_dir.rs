@@ -3,7 +3,7 @@
 //! ```text
 //! output/2026_11_23_18_40_00/
 //!   config.toml                                   the resolved settings
-//!   curves.png                                    how training went, once it has ended
+//!   curves.png                                    how training went, after every fold
 //!   fold_0/history.csv                            one row per epoch
 //!   fold_0/models/e11_t12_ema_0.9312.safetensors  the best weights so far
 //!   fold_0/logs/events.out.tfevents.…             for TensorBoard

@@ -117,6 +117,22 @@ fn two_devices_equal_one_with_two_passes() {
 }
 
 #[test]
+fn gradients_of_passes_are_averaged_and_not_summed() {
+    let flex = Device::flex();
+    let model = UNET.init_seeded(3, &flex.clone().autodiff());
+    let half = batch(2, 0);
+    let twice = |part: &Array4<f32>| ndarray::concatenate![ndarray::Axis(0), part.view(), part.view()];
+    let both =
+        Batch { images: twice(&half.images), masks: twice(&half.masks), names: vec![String::new(); 4] };
+    let gradients = |batch: &Batch| {
+        let replicas = replicas(std::slice::from_ref(&flex), batch.len(), 2, Precision::F32);
+        let outcome = replicas.gradients(&model, batch, 1.0).unwrap();
+        (outcome.loss, flat(&outcome.gradients, &model))
+    };
+    assert!(gradients(&half) == gradients(&both), "twice the same pass is that pass");
+}
+
+#[test]
 fn one_pass_on_one_device_is_a_plain_step() {
     let flex = Device::flex();
     let (losses, found, _) = train(&replicas(std::slice::from_ref(&flex), 4, 4, Precision::F32), &flex);

@@ -15,6 +15,7 @@ mod network;
 mod objects;
 mod outputs;
 mod pipeline;
+mod plan;
 mod postprocess;
 mod predictor;
 mod progress;

@@ -61,7 +61,7 @@ impl RasterReader for Watched {
 }
 
 fn skipping() -> PredictConfig {
-    let tissue = TissueConfig { skip: true, downsample: 16, min_area: 4096, margin: 32 };
+    let tissue = TissueConfig { skip: true, trim: false, downsample: 16, min_area: 4096, margin: 32 };
     PredictConfig { tissue, ..small_config() }
 }
 
@@ -119,6 +119,38 @@ fn all_objects_lie_in_tissue_and_glass_is_not_read() {
     };
     assert!(kept.iter().all(|block| of(&ours, block) == of(&everything, block)));
     assert!(skipped.iter().all(|block| of(&ours, block).iter().all(|&p| p == f16::ZERO)));
+}
+
+#[test]
+fn blocks_are_trimmed_to_their_tissue_and_it_keeps_its_probabilities() {
+    // Tissue ends in the middle of blocks.
+    let (_, mut pixels) = half_empty();
+    pixels.slice_mut(s![1000.., .., ..]).fill(240);
+    let slide = Watched::new(pixels);
+    let area = |slide: &Watched| slide.take_windows().iter().map(|w| w.size().area()).sum::<u64>();
+    let config = PredictConfig { block: 96, ..skipping() };
+    let whole = predict(config.clone(), &slide).0;
+    let read_whole = area(&slide);
+    let trimming = |batch| {
+        let tissue = TissueConfig { trim: true, ..config.tissue.clone() };
+        PredictConfig { tissue, batch, ..config.clone() }
+    };
+    let (trimmed, stats) = predict(trimming(1), &slide);
+    let read_trimmed = area(&slide);
+    assert!(read_trimmed < read_whole, "{read_trimmed} of {read_whole} px");
+    assert_eq!(predict(trimming(3), &slide).0, trimmed, "tiles of several sizes in a batch");
+
+    let tissue = stats.tissue.unwrap();
+    let mut n_other = 0;
+    for ((y, x), &probability) in trimmed.probabilities.indexed_iter() {
+        let expected = whole.probabilities[(y, x)];
+        if tissue.touches(Window::new(x as i64, y as i64, 1, 1)) {
+            assert_eq!(probability, expected, "at {x}, {y}");
+        } else {
+            n_other += usize::from(probability != expected);
+        }
+    }
+    assert!(n_other > 0, "no block was trimmed");
 }
 
 #[test]

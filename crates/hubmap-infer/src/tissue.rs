@@ -70,7 +70,7 @@ impl TissueMask {
             Some((first as i64, lanes.last().map_or(first, |(last, _)| last) as u32 + 1 - first as u32))
         };
         let ((row, n_rows), (column, n_columns)) = (span(Axis(0))?, span(Axis(1))?);
-        let in_slide = |cells: u32| cells.checked_mul(self.downsample).unwrap_or(u32::MAX);
+        let in_slide = |cells: u32| cells.saturating_mul(self.downsample);
         let found = Window {
             x: (cells.x + column) * cell,
             y: (cells.y + row) * cell,

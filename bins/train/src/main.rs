@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use hubmap_cli::{CommonArgs, Config, Outcome, TrainBars, UsageError, print_line};
-use hubmap_train::{RunDir, RunPlace, RunSettings, train_run};
+use hubmap_train::{Division, RunDir, RunPlace, RunSettings, TrainConfig, train_run};
 
 /// Train the folds of the config one after the other; prints the run folder, which inference takes.
 #[derive(Parser)]
@@ -48,6 +48,8 @@ fn main() -> ExitCode {
         };
         settings.validate().map_err(UsageError::mark)?;
         let devices = args.common.device.devices();
+        let TrainConfig { batch_size, micro_batch_size, .. } = settings.train;
+        Division::new(batch_size, micro_batch_size, devices.len()).map_err(UsageError::mark)?;
         let place = resumed.as_ref().map_or(RunPlace::NewUnder(&args.out), RunPlace::Resumed);
         let report = train_run(&settings, args.fold, place, &devices, &TrainBars::new(progress))?;
         if !args.common.json {

@@ -46,7 +46,14 @@ fn main() {
         "all" => OutputKind::ALL.to_vec(),
         list => list.split(',').map(|kind| kind.parse().expect("a kind of file")).collect(),
     };
-    let plan = OutputPlan { folder: folder.into(), kinds, order: Vec::new(), reuse_finished: false };
+    let plan = OutputPlan {
+        folder: folder.into(),
+        kinds,
+        order: Vec::new(),
+        reuse_finished: false,
+        part: None,
+        scratch: None,
+    };
     let strip = Array2::from_shape_fn((STRIP_ROWS as usize, size.width as usize), |(y, x)| {
         probability(x as u32, y as u32)
     });

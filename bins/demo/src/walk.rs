@@ -85,6 +85,8 @@ pub(crate) fn walk(out: &Path, seed: u64, common: &CommonArgs, progress: &Progre
         kinds: OutputKind::ALL.to_vec(),
         order: id_order(&hubmap.join("sample_submission.csv"))?,
         reuse_finished: true,
+        part: None,
+        scratch: None,
     };
     let test_slides = find_slides(&[hubmap.join("test")])?;
     let model = hash_files(folder.checkpoints.iter().map(|checkpoint| &checkpoint.path))?;

@@ -63,6 +63,8 @@ fn run(args: &Args, progress: &Progress) -> Result<Outcome> {
         kinds: args.write.clone(),
         order,
         reuse_finished: !args.overwrite,
+        part: None,
+        scratch: None,
     };
     let spec = ensemble.run_spec(config.threshold, config.postprocess);
     let sources = std::slice::from_mut(&mut ensemble);

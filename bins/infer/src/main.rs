@@ -23,6 +23,8 @@ fn run(args: &Args, progress: &hubmap_cli::Progress) -> Result<Outcome> {
         kinds: args.write.clone(),
         order,
         reuse_finished: !args.overwrite,
+        part: None,
+        scratch: None,
     };
     let model = hash_files(folder.checkpoints.iter().map(|checkpoint| &checkpoint.path))?;
     let config = args.settings()?;

@@ -28,8 +28,14 @@ fn peak_mb(height: u32) -> f32 {
     let slide = PlainSlide { size: Size::new(WIDTH, height), grey: 128 };
     // Run lengths run down the columns, so that all of them wait for the last row.
     let kinds = OutputKind::ALL.into_iter().filter(|kind| *kind != OutputKind::Rle).collect();
-    let plan =
-        OutputPlan { folder: folder.path().to_owned(), kinds, order: Vec::new(), reuse_finished: false };
+    let plan = OutputPlan {
+        folder: folder.path().to_owned(),
+        kinds,
+        order: Vec::new(),
+        reuse_finished: false,
+        part: None,
+        scratch: None,
+    };
     MEMORY.reset_peak_usage();
     let before = MEMORY.current_usage_as_mb();
     let mut writer = SlideWriter::create(&slide, "s", 0.5, Postprocess::default(), &plan).unwrap();

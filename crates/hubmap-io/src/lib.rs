@@ -18,6 +18,7 @@ mod raster;
 #[cfg(feature = "remote")]
 mod remote;
 mod resample;
+mod resolution;
 mod rle;
 mod tiff;
 mod window_memory;
@@ -42,6 +43,7 @@ pub use raster::{AssociatedImage, Level, LevelUse, RasterReader, ReadOptions, Sc
 #[cfg(feature = "remote")]
 pub use remote::{RemoteFile, RemoteOptions, is_remote};
 pub use resample::{area_downscale, area_downscale_2d, nearest_downscale, nearest_downscale_2d};
+pub use resolution::with_resolution;
 pub use rle::{Rle, RleDecoder, RleEncoder, RleError, Run};
 pub use tiff::{
     Compression, Layout, PageInfo, PyramidSpec, PyramidWriter, RawSamples, Reduction, Sample, SampleKind,

@@ -15,7 +15,9 @@ package, its executable and its features are there and links the built one; `car
 """
 
 import argparse
+import csv
 import glob
+import json
 import os
 import re
 import shutil
@@ -44,10 +46,20 @@ EXPECTED = {
         ("kidneys/output/*/curves.png", 1000),
         ("kidneys/results/predicts/objects/*.geojson", 1000),
         ("kidneys/results/summary.json", 100),
+        ("kidneys/report.html", 100000),
     ],
 }
 # Least mean Dice on the unseen slide that the tutorial's model must reach; the machine's arithmetic decides the last digits.
 LEAST_DICE = 0.7
+# The slide that the tutorial predicts, and tables that the learner has after the last page.
+SLIDE = "2ec3f1bb9"
+TABLES = [
+    "scores.csv",
+    "scores_sweep.csv",
+    "output/*/fold_0/history.csv",
+    "results/submission__0.5.csv",
+    "results/predicts/objects/*.csv",
+]
 
 
 class Newcomer:
@@ -213,9 +225,30 @@ def source_repository(place):
 def check_score(newcomer):
     """The model of the tutorial is of use: mean Dice in the table that it writes."""
     with open(os.path.join(newcomer.folder, "kidneys", "scores.md")) as file:
-        found = re.search(r"mean Dice\D*(\d\.\d+)", file.read())
+        found = re.search(r"\| mean \| (\d\.\d+)", file.read())
     if found is None or float(found[1]) < LEAST_DICE:
         raise SystemExit("the tutorial's model reaches %s, not %s" % (found and found[1], LEAST_DICE))
+
+
+def check_reference(newcomer):
+    """Every column of the tables and every key of the summary that the pages leave stands in docs/reference/files.md."""
+    reference = pages.read("docs/reference/files.md")
+    place = os.path.join(newcomer.folder, "kidneys")
+    names = {}
+    for pattern in TABLES:
+        tables = glob.glob(os.path.join(place, pattern))
+        if not tables:
+            raise SystemExit("the pages leave no table %s" % pattern)
+        with open(tables[0], encoding="utf-8") as file:
+            # The columns of a sweep end with one for each slide.
+            header = [name for name in next(csv.reader(file)) if name != SLIDE]
+        names.update((name, pattern) for name in header)
+    with open(os.path.join(place, "results", "summary.json"), encoding="utf-8") as file:
+        summary = json.load(file)
+    names.update((name, "summary.json") for name in [*summary, *summary["slides"][0]])
+    missing = ["%s of %s" % found for found in names.items() if "`%s`" % found[0] not in reference]
+    if missing:
+        raise SystemExit("docs/reference/files.md does not explain " + ", ".join(missing))
 
 
 def main():
@@ -242,6 +275,8 @@ def main():
                 learner.follow(page)
             if page == "docs/tutorial.md":
                 check_score(learner)
+        if options.only is None:
+            check_reference(learner)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def check_folder(name, folder):
 def main():
     names = sys.argv[1:] or sorted(os.listdir(os.path.join(ROOT, "crates")))
     chosen = [argument for name in names for argument in ("-p", name)]
-    subprocess.run(["cargo", "package", *chosen, "--no-verify", "--allow-dirty", "--locked"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "package", *chosen, "--no-verify", "--allow-dirty", "--locked", "--offline"], cwd=ROOT, check=True)
     place = os.path.join(TARGET, "packages")
     shutil.rmtree(place, ignore_errors=True)
     os.makedirs(place)

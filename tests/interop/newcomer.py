@@ -73,6 +73,7 @@ class Newcomer:
         self.environment = dict(
             os.environ,
             CARGO_INSTALL_ROOT=os.path.dirname(self.installed),
+            XDG_DATA_HOME=os.path.join(place, name + "-share"),
             GIT_CONFIG_COUNT="2",
             GIT_CONFIG_KEY_0="url.%s.insteadOf" % source,
             GIT_CONFIG_VALUE_0=URL,

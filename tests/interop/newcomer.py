@@ -39,6 +39,7 @@ EXPECTED = {
         ("hubmap/demo/results/predicts/masks/*.tiff", 1000),
         ("hubmap/demo/results/submission__0.5.csv", 1000),
         ("hubmap/demo/output/*/config.toml", 1000),
+        ("hubmap/demo/report.html", 100000),
     ],
     "docs/tutorial.md": [
         ("kidneys/input/SPLITS/manifest.json", 100),

@@ -10,7 +10,8 @@ use hubmap_data::cuts;
 
 /// What `--help` says at its end.
 pub(crate) const HELP: &str = "\
-HUBMAP_DIR holds train/<id>.tiff, train/<id>.json and train.csv, as the competition ships them.
+HUBMAP_DIR holds train/<id>.tiff (or .svs) and outlines train/<id>.geojson (or .json) as QuPath exports them.
+With a table train.csv (id,encoding), as the competition ships it, the masks are from there.
 DIR gets:
   bigmasks/<id>.tiff                              masks, 1 bit
   CUTS/{glomi,grid}_x33_1024/{imgs,masks}/<id>/   tiles around objects, and of a grid
@@ -25,7 +26,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct CutArgs {
-    /// Folder with train/ and train.csv
+    /// Folder with slides and their outlines in train/
     #[arg(long, value_name = "HUBMAP_DIR")]
     input: PathBuf,
 

@@ -13,8 +13,8 @@ use toml::{Table, Value};
 use crate::args::CommonArgs;
 use crate::outcome::UsageError;
 
-/// The built-in settings, `configs/base.toml`.
-pub const BASE_CONFIG: &str = include_str!("../../../configs/base.toml");
+/// The built-in settings, `base.toml` of this package; `configs/base.toml` is a link to it.
+pub const BASE_CONFIG: &str = include_str!("../base.toml");
 
 /// Tables whose keys are names, so that a layer may add to them.
 const OPEN_TABLES: [&str; 2] = ["data.transforms", "data.slide_weights"];

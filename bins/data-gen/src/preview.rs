@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use hubmap_cli::{CommonArgs, Config, Outcome, Progress, UsageError};
+use hubmap_cli::{Config, ConfigArgs, Outcome, Progress, UsageError, check_inputs};
 use hubmap_data::config::DataConfig;
 use hubmap_data::{Dataset, DatasetName, preview};
 
@@ -40,11 +40,15 @@ pub(crate) struct PreviewArgs {
     /// The PNG to write
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
+
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 /// Writes the sheet and says what is on it.
-pub(crate) fn run(args: &PreviewArgs, common: &CommonArgs, progress: &Progress) -> anyhow::Result<Outcome> {
-    let config = Config::load(common)?.section::<DataConfig>("data")?;
+pub(crate) fn run(args: &PreviewArgs, progress: &Progress) -> anyhow::Result<Outcome> {
+    check_inputs(args.splits.iter().chain(&args.tiles))?;
+    let config = Config::load(&args.config)?.section::<DataConfig>("data")?;
     let (source, name) = match &args.transform {
         Some(name) => ("--transform", name),
         None => ("data.train_transform", &config.train_transform),

@@ -9,9 +9,9 @@ use hubmap_data::{Dataset, DatasetName, preview};
 
 /// Write a PNG of samples as training sees them, masks outlined, so that a person can look
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example:\n  hubmap-data-gen preview --splits input/SPLITS --dataset train_0e_33 --output sheet.png"
-)]
+#[command(after_help = "Examples:\n  \
+                  hubmap-data-gen preview --splits input/SPLITS --dataset train_0e_33 --output sheet.png\n  \
+                  hubmap-data-gen preview --tiles tiles --transform ssl --samples 36 --output sheet.png")]
 pub(crate) struct PreviewArgs {
     /// Folder of the splits [default: `data.splits_dir` of the settings]
     #[arg(long, value_name = "DIR", conflicts_with = "tiles")]

@@ -20,9 +20,9 @@ Exit codes:
 
 /// Where settings are explained.
 const SETTINGS: &str = "\
-Settings:
-  Every key with its unit, range and default: docs/reference/settings.md of
-  https://github.com/hubmap-rs/hubmap, or --generate settings";
+All settings:
+  With unit, range and default in docs/reference/settings.md of
+  https://github.com/hubmap-rs/hubmap, and with --generate settings";
 
 /// The arguments of the process. Prints the help, what `--generate` asks for, or what is wrong, and ends the process
 /// where there is nothing else to do.

@@ -6,6 +6,8 @@ mod choice;
 mod command_line;
 mod config;
 mod device;
+#[cfg(feature = "doctor")]
+pub mod doctor;
 mod generate;
 mod interrupt;
 mod logging;

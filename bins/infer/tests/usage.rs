@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hubmap_io::Size;
 use hubmap_synth::{FileFormat, SlideSpec, SyntheticSlide, write_slide};
-use hubmap_test_support::{Ran, files_under, fixture, run};
+use hubmap_test_support::{Ran, check_command_line, files_under, fixture, run};
 use tempfile::TempDir;
 
 const WEIGHTS: &str = "models/tiny_trained_unet_regnety_002.f16.safetensors";
@@ -63,7 +63,7 @@ impl Place {
 fn a_wrong_slide_path_is_named() {
     let place = Place::new();
     let ran = place.infer(&fixture(WEIGHTS), &place.path("nowhere.tiff"), &[]);
-    ran.assert_error(1, &["nowhere.tiff"]);
+    ran.assert_error(2, &["no such file or folder", "nowhere.tiff"]);
     assert!(place.outputs().is_empty());
 }
 
@@ -80,7 +80,7 @@ fn an_empty_folder_is_named() {
 fn a_wrong_model_path_is_named() {
     let place = Place::new();
     let slide = place.slide("a.tiff");
-    place.infer(&place.path("no_model"), &slide, &[]).assert_error(1, &["no_model"]);
+    place.infer(&place.path("no_model"), &slide, &[]).assert_error(2, &["no_model"]);
     assert!(place.outputs().is_empty());
 }
 
@@ -196,4 +196,9 @@ fn an_unknown_device_is_refused_with_those_that_exist() {
     let ran = place.infer(&fixture(WEIGHTS), &place.path("a.tiff"), &["--device", "abacus"]);
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("abacus") && ran.stderr.contains("flex"), "{ran:?}");
+}
+
+#[test]
+fn the_command_line_is_that_of_all_executables() {
+    check_command_line(env!("CARGO_BIN_EXE_hubmap-infer"), true, true);
 }

@@ -23,6 +23,13 @@ mod rle;
 mod tiff;
 mod window_memory;
 
+/// Optional parts of this crate by their features, and whether this build has them.
+pub const OPTIONAL_FEATURES: [(&str, bool); 3] = [
+    ("gdal", cfg!(feature = "gdal")),
+    ("jpeg2000", cfg!(feature = "jpeg2000")),
+    ("remote", cfg!(feature = "remote")),
+];
+
 pub use annotation::{
     AnnotationReader, AnnotationWriter, Feature, ObjectKind, read_annotations, write_annotations,
 };

@@ -14,6 +14,7 @@ mod logging;
 mod nearest;
 mod outcome;
 mod progress;
+pub mod settings;
 
 pub use args::{CommonArgs, ConfigArgs, DeviceArgs};
 pub use bars::DataGenBars;

@@ -31,6 +31,7 @@ impl Args {
     fn run(&self, progress: &Progress) -> anyhow::Result<(Outcome, usize)> {
         check_inputs([&self.dir])?;
         progress.note("looking at this machine, about 5 seconds");
+        // Checks that need networks, of devices and their speed, are to be appended here under the feature `networks`.
         let checks = checks(&self.dir);
         let count = |verdict| checks.iter().filter(|check| check.verdict == verdict).count();
         let (n_warnings, n_failures) = (count(Verdict::Warn), count(Verdict::Fail));

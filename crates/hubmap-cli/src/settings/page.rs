@@ -31,7 +31,7 @@ pub fn settings_page() -> Result<String> {
 }
 
 fn add_section(page: &mut String, section: &Section) {
-    page.push_str(&format!("\n## `[{}]`\n\n{}\n", section.name, section.meaning));
+    page.extend(["\n## `[", &section.name, "]`\n\n", &section.meaning, "\n"]);
     if !section.keys.is_empty() {
         page.push_str(
             "\n| key | default | type | unit | range | meaning |\n| --- | --- | --- | --- | --- | --- |\n",
@@ -77,7 +77,7 @@ fn add_row(page: &mut String, cells: &[String]) {
         if cell.starts_with('`') { cell } else { cell.replace('<', "&lt;") }
     };
     let cells: Vec<String> = cells.iter().map(shown).collect();
-    page.push_str(&format!("| {} |\n", cells.join(" | ")));
+    page.extend(["| ", &cells.join(" | "), " |\n"]);
 }
 
 /// What a value is.

@@ -1,5 +1,4 @@
 //! `hubmap-doctor` as a person runs it.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use hubmap_test_support::{check_command_line, run};
 use serde_json::Value;

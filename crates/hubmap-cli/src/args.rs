@@ -10,7 +10,7 @@ use crate::generate::Generate;
 #[command(next_help_heading = "Common options")]
 pub struct CommonArgs {
     /// Worker threads [default: one per core]
-    #[arg(long, value_name = "N", global = true)]
+    #[arg(long, value_name = "N", value_parser = parse_threads, global = true)]
     pub threads: Option<std::num::NonZeroUsize>,
 
     /// Log more: -v debug, -vv trace
@@ -34,6 +34,10 @@ pub struct CommonArgs {
     /// `settings` is the TOML file of all settings with their defaults, to start one's own from.
     #[arg(long, value_name = "WHAT", value_enum, exclusive = true)]
     pub generate: Option<Generate>,
+}
+
+fn parse_threads(text: &str) -> Result<std::num::NonZeroUsize, String> {
+    text.parse().map_err(|_| "expected a whole number, 1 or more".to_owned())
 }
 
 /// Flags of executables that have settings.

@@ -73,11 +73,11 @@ struct OnlyGenerate {
 /// What `--generate` asks for, if it is there: by itself, or it is an error. Required arguments are not needed with it,
 /// for which clap has no word where there are subcommands.
 fn asks_to_generate(words: &[OsString]) -> Option<Result<OnlyGenerate, clap::Error>> {
-    let words_of_flags = words.iter().skip(1).take_while(|word| *word != "--");
+    let mut words_of_flags = words.iter().skip(1).take_while(|word| *word != "--");
     let is_flag = |word: &OsString| {
         word == "--generate" || word.to_str().is_some_and(|word| word.starts_with("--generate="))
     };
-    words_of_flags.map(is_flag).any(|is| is).then(|| OnlyGenerate::try_parse_from(words))
+    words_of_flags.any(is_flag).then(|| OnlyGenerate::try_parse_from(words))
 }
 
 /// The command line of `A`, with what all help texts end with.

@@ -32,8 +32,8 @@ pub enum DeviceSpec {
 pub enum DeviceError {
     /// A name that no device has.
     #[error(
-        "no device `{0}`{near}: there are flex (pure-Rust CPU), tch:cpu and tch:cuda:N (LibTorch), wgpu, wgpu:N and cuda:N \
-         (Burn's GPU backends), N from 0; several as in tch:cuda:0,1",
+        "no device `{0}`: there are flex (pure-Rust CPU), tch:cpu and tch:cuda:N (LibTorch), wgpu, wgpu:N and cuda:N \
+         (Burn's GPU backends), N from 0; several as in tch:cuda:0,1{near}",
         near = nearest_device(.0)
     )]
     Unknown(String),

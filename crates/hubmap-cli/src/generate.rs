@@ -49,7 +49,7 @@ impl Generate {
             Self::Man => return Ok(man::page(command)),
             Self::Markdown => return Ok(markdown(command)),
             Self::Settings => return Ok(BASE_CONFIG.to_owned()),
-            Self::Examples => return examples::checked::<A>(command),
+            Self::Examples => return examples::checked::<A>(&command),
             Self::Bash => Shell::Bash,
             Self::Zsh => Shell::Zsh,
             Self::Fish => Shell::Fish,
@@ -76,7 +76,7 @@ fn add_markdown(text: &mut String, command: &mut Command, heading: &str) {
     let help = command.render_long_help().to_string();
     let name = command.get_bin_name().unwrap_or(command.get_name());
     let lines = help.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
-    text.push_str(&format!("{heading} `{name}`\n\n```text\n{}\n```\n\n", lines.trim_end()));
+    text.extend([heading, " `", name, "`\n\n```text\n", lines.trim_end(), "\n```\n\n"]);
     for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
         add_markdown(text, sub, "###");
     }

@@ -15,6 +15,7 @@ mod logging;
 mod nearest;
 mod outcome;
 mod progress;
+pub mod settings;
 
 pub use args::{CommonArgs, ConfigArgs, DeviceArgs};
 pub use bars::DataGenBars;

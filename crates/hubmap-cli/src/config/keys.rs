@@ -6,12 +6,19 @@ use crate::nearest::likeness;
 
 use super::OPEN_TABLES;
 
-/// Least likeness of the last parts of two keys, for one to be meant by the other.
-const LEAST_LIKENESS: f64 = 0.5;
+/// Least likeness of the last parts of two keys, for one to be meant by the other: more than two letters of four.
+const LEAST_LIKENESS: f64 = 0.55;
+/// Likeness of a key to its beginning, such as `keep` for `keep_probability`.
+const LIKENESS_OF_BEGINNING: f64 = 0.75;
+/// Shortest beginning that counts.
+const MIN_BEGINNING: usize = 3;
 /// How much the table of a key counts beside the key itself.
 const TABLE_SHARE: f64 = 0.4;
 /// Keys that are worse than the best by more than this are not named.
 const MARGIN: f64 = 0.25;
+/// What others call our settings.
+const ELSEWHERE: [(&str, &str); 2] =
+    [("lr", "train.schedule.peak"), ("learning_rate", "train.schedule.peak")];
 /// Most keys that are named.
 const N_NAMED: usize = 3;
 
@@ -54,13 +61,16 @@ fn all(table: &Table) -> Vec<Key> {
 /// The message for a key that `known` does not have: the nearest of all its tables, with their full names.
 pub(crate) fn unknown(wrong: &Key, known: &Table) -> String {
     let (wrong_table, wrong_name) = wrong.parts();
+    if let Some((_, ours)) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == wrong_name) {
+        return format!("unknown key `{}`; did you mean `{ours}`?", wrong.path);
+    }
     let is_users_own = |key: &Key| OPEN_TABLES.iter().any(|table| key.path.starts_with(&format!("{table}.")));
     let mut near: Vec<(f64, String)> = all(known)
         .into_iter()
         .filter(|key| key.is_table == wrong.is_table && !is_users_own(key))
         .filter_map(|key| {
             let (table, name) = key.parts();
-            let of_name = likeness(wrong_name, name);
+            let of_name = likeness_of_keys(wrong_name, name);
             let score = of_name + TABLE_SHARE * likeness(wrong_table, table);
             (of_name >= LEAST_LIKENESS).then(|| (score, key.path.clone()))
         })
@@ -81,6 +91,13 @@ pub(crate) fn unknown(wrong: &Key, known: &Table) -> String {
     }
 }
 
+/// How alike the last parts of two keys are.
+fn likeness_of_keys(a: &str, b: &str) -> f64 {
+    let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
+    let begins = short.len() >= MIN_BEGINNING && long.starts_with(short);
+    likeness(a, b).max(if begins { LIKENESS_OF_BEGINNING } else { 0.0 })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +115,8 @@ mod tests {
         check("train.epohcs", "did you mean `train.epochs`?");
         check("infer.treshold", "did you mean `infer.threshold`?");
         check("data_gen.tile", "did you mean `data_gen.tile_px`?");
+        check("data_gen.background.keep", "did you mean `data_gen.background.keep_probability`?");
+        check("train.lr", "did you mean `train.schedule.peak`?");
         check("train.loss.dise", "did you mean `train.loss.dice`?");
         check("trian.epochs", "did you mean `train.epochs`?");
         check("[trian]", "did you mean `train`?");
@@ -111,7 +130,7 @@ mod tests {
         check("train.threshold", "did you mean `infer.threshold`?");
         check("train.weight_decay", "did you mean `train.optimizer.weight_decay`?");
         check("data.scale", "did you mean `data_gen.scale` or `infer.scale`?");
-        check("infer.batch_size", "did you mean `train.batch_size` or `infer.batch`?");
+        check("infer.batch_size", "did you mean `infer.batch` or `train.batch_size`?");
     }
 
     #[test]

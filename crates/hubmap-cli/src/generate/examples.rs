@@ -18,9 +18,9 @@ pub(super) fn examples(command: &Command) -> Vec<String> {
 }
 
 /// The examples, a line each, if all of them are command lines that `A` takes.
-pub(super) fn checked<A: Parser>(command: Command) -> Result<String, String> {
+pub(super) fn checked<A: Parser>(command: &Command) -> Result<String, String> {
     let mut lines = String::new();
-    for example in examples(&command) {
+    for example in examples(command) {
         let words = words(&example).ok_or_else(|| format!("`{example}`: a quote is not closed"))?;
         let matches = command.clone().try_get_matches_from(words);
         let parsed = matches.and_then(|matches| A::from_arg_matches(&matches));

@@ -32,7 +32,7 @@ pub(super) fn page(mut command: Command) -> String {
             man.render_description_section(out)?;
             man.render_options_section(out)
         });
-        page.push_str(&format!(".SH \"{}\"\n", escaped(&name)));
+        page.extend([".SH \"", &escaped(&name), "\"\n"]);
         page.push_str(&as_subsections(&sections));
         page.push_str(&notes);
     }
@@ -73,11 +73,11 @@ fn extra(command: &Command, section: &str) -> String {
         }
         let heading = line.strip_suffix(':').filter(|_| !literal);
         if let Some(heading) = heading.filter(|heading| heading.split(' ').count() <= 2) {
-            roff.push_str(&format!("{section} \"{}\"\n", escaped(heading).to_uppercase()));
+            roff.extend([section, " \"", &escaped(heading).to_uppercase(), "\"\n"]);
             has_heading = true;
         } else if !line.is_empty() {
             if !has_heading {
-                roff.push_str(&format!("{section} \"NOTES\"\n"));
+                roff.extend([section, " \"NOTES\"\n"]);
                 has_heading = true;
             }
             roff.push_str(&escaped(line));

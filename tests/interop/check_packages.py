@@ -9,6 +9,7 @@ that by itself, but builds Burn anew for every crate that needs it.
 
 import glob
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,7 +45,7 @@ def check_folder(name, folder):
         if '#![doc = include_str!("../README.md")]' not in file.read():
             raise SystemExit("%s: its README is not its documentation" % name)
     with open(os.path.join(folder, "README.md"), encoding="utf-8") as file:
-        if "```rust\n" not in (text := file.read()) and "```\nuse " not in text:
+        if not re.search(r"^```(rust|no_run)?\n", file.read(), re.MULTILINE):
             raise SystemExit("%s: its README has no example" % name)
 
 

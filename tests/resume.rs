@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device};
-use hubmap_cli::{CommonArgs, Config};
+use hubmap_cli::{Config, ConfigArgs};
 use hubmap_models::{SegModel, save_weights};
 use hubmap_test_support::{files_under, run};
 use hubmap_train::{Observer, RunDir, RunPlace, RunSettings, Silent, StepReport, train_run};
@@ -52,15 +52,7 @@ impl Tiles {
     }
 
     fn settings(&self) -> RunSettings {
-        let args = CommonArgs {
-            config: vec![self.path("small.toml")],
-            set: Vec::new(),
-            device: "flex".parse().unwrap(),
-            threads: None,
-            verbose: 0,
-            quiet: true,
-            json: false,
-        };
+        let args = ConfigArgs { config: vec![self.path("small.toml")], set: Vec::new() };
         let config = Config::load(&args).unwrap();
         RunSettings {
             model: config.section("model").unwrap(),

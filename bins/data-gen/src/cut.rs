@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use hubmap_cli::{CommonArgs, Config, DataGenBars, Outcome, Progress, UsageError};
+use hubmap_cli::{Config, ConfigArgs, DataGenBars, Outcome, Progress, UsageError, check_inputs};
 use hubmap_data::config::DataGenConfig;
 use hubmap_data::cuts;
 
@@ -25,6 +25,16 @@ Examples:
 /// Cut slides into tiles and split the tiles into folds; the same without `cut`.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
+pub(crate) struct CutCommand {
+    #[command(flatten)]
+    pub(crate) cut: CutArgs,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+/// The flags themselves: optional as a whole where there may be a subcommand, for which clap needs them by themselves.
+#[derive(Debug, Args)]
 pub(crate) struct CutArgs {
     /// Folder with slides and their outlines in train/
     #[arg(long, value_name = "HUBMAP_DIR")]
@@ -37,8 +47,9 @@ pub(crate) struct CutArgs {
 
 impl CutArgs {
     /// Brings the output up to date.
-    pub(crate) fn run(&self, common: &CommonArgs, progress: &Progress) -> Result<Outcome> {
-        let config = Config::load(common)?.section::<DataGenConfig>("data_gen")?;
+    pub(crate) fn run(&self, config: &ConfigArgs, progress: &Progress) -> Result<Outcome> {
+        check_inputs([&self.input])?;
+        let config = Config::load(config)?.section::<DataGenConfig>("data_gen")?;
         config.validate().map_err(UsageError::mark)?;
         let report = cuts::generate(&self.input, &self.output, &config, &DataGenBars::new(progress))?;
         progress.line(&report.to_string());

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use hubmap_cli::{CommonArgs, Config, InferBars, Outcome, Progress, UsageError};
+use hubmap_cli::{
+    CommonArgs, Config, ConfigArgs, InferBars, Outcome, Progress, UsageError, check_inputs, choice,
+};
 use hubmap_infer::{Ensemble, OutputKind, OutputPlan, PredictConfig, find_slides, id_order, run_slides};
 
 /// Mean of the probabilities of several runs, and its masks, outlines, pictures and submission table.
@@ -13,8 +15,9 @@ use hubmap_infer::{Ensemble, OutputKind, OutputPlan, PredictConfig, find_slides,
 #[command(
     name = "hubmap-ensemble",
     version,
-    after_help = "Example:\n  \
-        hubmap-ensemble --runs results_a results_b --weights 2,1 --slides HUBMAP/test --out results"
+    after_help = "Examples:\n  \
+        hubmap-ensemble --runs results_a results_b --slides HUBMAP/test --out results\n  \
+        hubmap-ensemble --runs results_a results_b --weights 2,1 --threshold 0.4 --slides HUBMAP/test --out results"
 )]
 struct Args {
     /// Output folders of hubmap-infer with predicts/raw/<id>.npy, or predicts/probabilities/<id>.tiff
@@ -32,8 +35,14 @@ struct Args {
     /// A pixel is positive above this probability [default: infer.threshold]
     #[arg(long, value_name = "P")]
     threshold: Option<f32>,
-    /// What to write, comma-separated, besides summary.json: also bitmask, probability, objects, geojson-gz
-    #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "rle,mask,npy,geojson,overlay")]
+    /// What to write, comma-separated, besides summary.json
+    #[arg(
+        long,
+        value_name = "KINDS",
+        value_delimiter = ',',
+        value_parser = choice::<OutputKind>(OutputKind::ALL.map(OutputKind::name)),
+        default_value = "rle,mask,npy,geojson,overlay"
+    )]
     write: Vec<OutputKind>,
     /// Average slides again that an earlier run into --out finished
     #[arg(long)]
@@ -43,11 +52,15 @@ struct Args {
     sample_submission: Option<PathBuf>,
 
     #[command(flatten)]
+    config: ConfigArgs,
+
+    #[command(flatten)]
     common: CommonArgs,
 }
 
 fn run(args: &Args, progress: &Progress) -> Result<Outcome> {
-    let mut config: PredictConfig = Config::load(&args.common)?.section("infer")?;
+    check_inputs(args.runs.iter().chain(&args.slides).chain(&args.sample_submission))?;
+    let mut config: PredictConfig = Config::load(&args.config)?.section("infer")?;
     config.threshold = args.threshold.unwrap_or(config.threshold);
     config.validate().map_err(UsageError::mark)?;
     let mut ensemble = Ensemble::new(args.runs.clone(), args.weights.clone()).map_err(UsageError::mark)?;
@@ -63,6 +76,8 @@ fn run(args: &Args, progress: &Progress) -> Result<Outcome> {
         kinds: args.write.clone(),
         order,
         reuse_finished: !args.overwrite,
+        part: None,
+        scratch: None,
     };
     let spec = ensemble.run_spec(config.threshold, config.postprocess);
     let sources = std::slice::from_mut(&mut ensemble);
@@ -72,6 +87,6 @@ fn run(args: &Args, progress: &Progress) -> Result<Outcome> {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = hubmap_cli::parse();
     hubmap_cli::run(&args.common, |progress| run(&args, progress))
 }

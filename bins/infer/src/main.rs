@@ -5,8 +5,7 @@ mod args;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use clap::Parser;
-use hubmap_cli::{InferBars, Outcome};
+use hubmap_cli::{InferBars, Outcome, check_inputs};
 use hubmap_infer::{
     ArchitectureFlags, ModelFolder, OutputPlan, find_slides, hash_files, id_order, predict_slides,
 };
@@ -15,6 +14,7 @@ use crate::args::Args;
 
 fn run(args: &Args, progress: &hubmap_cli::Progress) -> Result<Outcome> {
     let Args { encoder, decoder, attention, .. } = *args;
+    check_inputs([&args.model].into_iter().chain(&args.slides).chain(&args.sample_submission))?;
     let slides = find_slides(&args.slides)?;
     let folder = ModelFolder::open(&args.model, ArchitectureFlags { encoder, decoder, attention })?;
     let order = args.sample_submission.as_deref().map(id_order).transpose()?.unwrap_or_default();
@@ -23,10 +23,12 @@ fn run(args: &Args, progress: &hubmap_cli::Progress) -> Result<Outcome> {
         kinds: args.write.clone(),
         order,
         reuse_finished: !args.overwrite,
+        part: None,
+        scratch: None,
     };
     let model = hash_files(folder.checkpoints.iter().map(|checkpoint| &checkpoint.path))?;
     let config = args.settings()?;
-    let devices = args.common.device.devices();
+    let devices = args.networks.device.devices();
     // With fewer slides than devices all devices share each slide; else every slide has one of its own.
     let groups: Vec<_> =
         if slides.len() < devices.len() { vec![&devices[..]] } else { devices.chunks(1).collect() };
@@ -39,6 +41,6 @@ fn run(args: &Args, progress: &hubmap_cli::Progress) -> Result<Outcome> {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = hubmap_cli::parse();
     hubmap_cli::run(&args.common, |progress| run(&args, progress))
 }

@@ -15,6 +15,7 @@ mod network;
 mod objects;
 mod outputs;
 mod pipeline;
+mod plan;
 mod postprocess;
 mod predictor;
 mod progress;
@@ -50,8 +51,8 @@ pub use postprocess::{FillHoles, MaskBuilder, Postprocess, PostprocessConfig, Wi
 pub use predictor::{PredictStats, Predictor, ProbabilityMap, RowSink};
 pub use progress::{Interrupted, Progress};
 pub use run::{
-    FailedSlide, RowSource, RunSpec, SlideState, SlideSummary, Summary, hash_files, predict_slides,
-    run_slides,
+    FailedSlide, RowSource, RunSpec, SlideState, SlideSummary, Summary, hash_files, join_parts,
+    predict_slides, run_slides,
 };
 pub use segment::SegmentTiles;
 pub use stage::StageSeconds;

@@ -1,5 +1,8 @@
 //! `hubmap-doctor`: whether this build and this machine do what hubmap needs.
 
+#[cfg(feature = "networks")]
+mod networks;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,9 +11,10 @@ use hubmap_cli::doctor::{Verdict, checks};
 use hubmap_cli::{CommonArgs, Outcome, Progress, check_inputs, print_line};
 use serde_json::json;
 
-/// Check build, processor, memory, disk and codecs, and measure how fast slides are written and read.
+/// Check build, processor, memory, disk, codecs and devices, and measure how fast slides are written and read and how fast
+/// a network runs.
 ///
-/// Takes a few seconds. Send its output along when you report a problem.
+/// Takes about ten seconds. Send its output along when you report a problem.
 #[derive(Parser)]
 #[command(
     name = "hubmap-doctor",
@@ -23,6 +27,10 @@ struct Args {
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
 
+    #[cfg(feature = "networks")]
+    #[command(flatten)]
+    networks: hubmap_cli::DeviceArgs,
+
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -30,8 +38,10 @@ struct Args {
 impl Args {
     fn run(&self, progress: &Progress) -> anyhow::Result<(Outcome, usize)> {
         check_inputs([&self.dir])?;
-        progress.note("looking at this machine, about 5 seconds");
+        progress.note("looking at this machine, about 10 seconds");
         let checks = checks(&self.dir);
+        #[cfg(feature = "networks")]
+        let checks = [checks, networks::checks(self.networks.device.specs())].concat();
         let count = |verdict| checks.iter().filter(|check| check.verdict == verdict).count();
         let (n_warnings, n_failures) = (count(Verdict::Warn), count(Verdict::Fail));
         if !self.common.json {

@@ -17,6 +17,10 @@ fn a_machine_that_runs_tests_is_well() {
     assert!(check("memory")["values"]["total_bytes"].as_u64() > Some(1 << 28), "{report}");
     assert!(check("reading")["values"]["jpeg_mpx_per_s"].as_f64() > Some(0.0), "{report}");
     assert!(check("codecs")["values"]["sound"].as_array().unwrap().len() >= 9, "{report}");
+    if cfg!(feature = "networks") {
+        assert!(check("network")["values"]["seconds_per_tile"].as_f64() > Some(0.0), "{report}");
+        assert_eq!(check("network")["values"]["device"], "flex");
+    }
     let line: Value = serde_json::from_str(ran.stderr.lines().next().unwrap()).unwrap();
     assert_eq!((&line["level"], line["timestamp"].is_string()), (&"INFO".into(), true));
     assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
@@ -46,5 +50,5 @@ fn a_folder_that_cannot_be_written_fails() {
 
 #[test]
 fn the_command_line_is_that_of_all_executables() {
-    check_command_line(env!("CARGO_BIN_EXE_hubmap-doctor"), false, false);
+    check_command_line(env!("CARGO_BIN_EXE_hubmap-doctor"), false, cfg!(feature = "networks"));
 }

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::Parser;
 use hubmap_cli::{
-    CommonArgs, Config, ConfigArgs, InferBars, Outcome, Progress, UsageError, check_inputs, choice,
+    CommonArgs, Config, ConfigArgs, InferBars, Outcome, Progress, ShardArgs, SlideArgs, UsageError,
+    check_inputs, choice, part_name,
 };
-use hubmap_infer::{Ensemble, OutputKind, OutputPlan, PredictConfig, find_slides, id_order, run_slides};
+use hubmap_infer::{Ensemble, OutputKind, OutputPlan, PredictConfig, id_order, run_slides};
 
 /// Mean of the probabilities of several runs, and its masks, outlines, pictures and submission table.
 #[derive(Parser)]
@@ -26,9 +27,8 @@ struct Args {
     /// How much each run counts, comma-separated [default: all alike]
     #[arg(long, value_name = "W,W,...", value_delimiter = ',')]
     weights: Option<Vec<f32>>,
-    /// Slides, or folders of .tif, .tiff and .svs files; every run must hold all of them
-    #[arg(long, value_name = "DIR|FILE", num_args = 1.., required = true)]
-    slides: Vec<PathBuf>,
+    #[command(flatten)]
+    slides: SlideArgs,
     /// Folder for the results
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -52,6 +52,9 @@ struct Args {
     sample_submission: Option<PathBuf>,
 
     #[command(flatten)]
+    shard: ShardArgs,
+
+    #[command(flatten)]
     config: ConfigArgs,
 
     #[command(flatten)]
@@ -59,7 +62,7 @@ struct Args {
 }
 
 fn run(args: &Args, progress: &Progress) -> Result<Outcome> {
-    check_inputs(args.runs.iter().chain(&args.slides).chain(&args.sample_submission))?;
+    check_inputs(args.runs.iter().chain(args.slides.inputs()).chain(&args.sample_submission))?;
     let mut config: PredictConfig = Config::load(&args.config)?.section("infer")?;
     config.threshold = args.threshold.unwrap_or(config.threshold);
     config.validate().map_err(UsageError::mark)?;
@@ -68,7 +71,8 @@ fn run(args: &Args, progress: &Progress) -> Result<Outcome> {
     if args.out.exists() && args.runs.iter().any(is_input) {
         return Err(UsageError::mark(anyhow::anyhow!("--out {} is one of the runs", args.out.display())));
     }
-    let slides = find_slides(&args.slides)?;
+    let shard = args.shard.shard()?;
+    let slides = args.slides.find(shard)?;
     ensemble.check(&slides)?;
     let order = args.sample_submission.as_deref().map(id_order).transpose()?.unwrap_or_default();
     let plan = OutputPlan {
@@ -76,13 +80,17 @@ fn run(args: &Args, progress: &Progress) -> Result<Outcome> {
         kinds: args.write.clone(),
         order,
         reuse_finished: !args.overwrite,
-        part: None,
+        part: shard.map(part_name),
         scratch: None,
     };
     let spec = ensemble.run_spec(config.threshold, config.postprocess);
     let sources = std::slice::from_mut(&mut ensemble);
     let summary = run_slides(sources, &spec, &slides, &plan, &InferBars::new(progress))?;
-    ensure!(!summary.slides.is_empty(), "none of {} slides could be averaged", slides.len());
+    ensure!(
+        !summary.slides.is_empty() || slides.is_empty(),
+        "none of {} slides could be averaged",
+        slides.len()
+    );
     Ok(Outcome { summary: serde_json::to_value(&summary)?, n_failed: summary.failed.len() })
 }
 

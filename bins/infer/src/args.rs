@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
-use hubmap_cli::{CommonArgs, Config, ConfigArgs, DeviceArgs, UsageError, choice};
+use hubmap_cli::{CommonArgs, Config, ConfigArgs, DeviceArgs, ShardArgs, SlideArgs, UsageError, choice};
 use hubmap_infer::{CONFIG_FILE, Merge, OutputKind, PredictConfig, Tta};
 use hubmap_models::{Attention, DecoderKind, EncoderKind};
 
@@ -16,15 +16,15 @@ use hubmap_models::{Attention, DecoderKind, EncoderKind};
     after_help = "Examples:\n  \
         hubmap-infer --model output/2026_11_23_18_40_00 --slides HUBMAP/test --out results\n  \
         hubmap-infer --model weights.pth --slides a.svs b.svs --out results --write geojson-gz,overlay\n  \
-        hubmap-infer --model output/2026_11_23_18_40_00 --slides HUBMAP/test --out quick --tta none --set infer.tissue.skip=true"
+        hubmap-infer --model output/2026_11_23_18_40_00 --slides HUBMAP/test --out quick --tta none --set infer.tissue.skip=true\n  \
+        hubmap-infer --model output/2026_11_23_18_40_00 --manifest slides.csv --out results --shard auto --scratch /tmp"
 )]
 pub(crate) struct Args {
     /// Run folder with all its folds, or one file of weights (.safetensors or .pth)
     #[arg(long, value_name = "RUN|WEIGHTS")]
     pub(crate) model: PathBuf,
-    /// Slides, or folders of .tif, .tiff and .svs files
-    #[arg(long, value_name = "DIR|FILE", num_args = 1.., required = true)]
-    pub(crate) slides: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) slides: SlideArgs,
     /// Folder for the results
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
@@ -76,6 +76,13 @@ pub(crate) struct Args {
         value_parser = choice::<Attention>(Attention::ALL.iter().map(|kind| kind.name()))
     )]
     pub(crate) attention: Option<Attention>,
+
+    #[command(flatten)]
+    pub(crate) shard: ShardArgs,
+
+    /// Copy each slide to this folder, on a disk of this machine, read it there, and delete the copy
+    #[arg(long, value_name = "DIR", help_heading = "Clusters")]
+    pub(crate) scratch: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) config: ConfigArgs,

@@ -5,17 +5,16 @@ mod args;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use hubmap_cli::{InferBars, Outcome, check_inputs};
-use hubmap_infer::{
-    ArchitectureFlags, ModelFolder, OutputPlan, find_slides, hash_files, id_order, predict_slides,
-};
+use hubmap_cli::{InferBars, Outcome, check_inputs, part_name};
+use hubmap_infer::{ArchitectureFlags, ModelFolder, OutputPlan, hash_files, id_order, predict_slides};
 
 use crate::args::Args;
 
 fn run(args: &Args, progress: &hubmap_cli::Progress) -> Result<Outcome> {
     let Args { encoder, decoder, attention, .. } = *args;
-    check_inputs([&args.model].into_iter().chain(&args.slides).chain(&args.sample_submission))?;
-    let slides = find_slides(&args.slides)?;
+    check_inputs([&args.model].into_iter().chain(args.slides.inputs()).chain(&args.sample_submission))?;
+    let shard = args.shard.shard()?;
+    let slides = args.slides.find(shard)?;
     let folder = ModelFolder::open(&args.model, ArchitectureFlags { encoder, decoder, attention })?;
     let order = args.sample_submission.as_deref().map(id_order).transpose()?.unwrap_or_default();
     let plan = OutputPlan {
@@ -23,8 +22,8 @@ fn run(args: &Args, progress: &hubmap_cli::Progress) -> Result<Outcome> {
         kinds: args.write.clone(),
         order,
         reuse_finished: !args.overwrite,
-        part: None,
-        scratch: None,
+        part: shard.map(part_name),
+        scratch: args.scratch.clone(),
     };
     let model = hash_files(folder.checkpoints.iter().map(|checkpoint| &checkpoint.path))?;
     let config = args.settings()?;
@@ -36,7 +35,11 @@ fn run(args: &Args, progress: &hubmap_cli::Progress) -> Result<Outcome> {
     let mut predictors = predictors.collect::<Result<Vec<_>>>()?;
     tracing::info!("{} from {}, {} weights", folder.model, folder.path.display(), folder.checkpoints.len());
     let summary = predict_slides(&mut predictors, &model, &slides, &plan, &InferBars::new(progress))?;
-    ensure!(!summary.slides.is_empty(), "none of {} slides could be predicted", slides.len());
+    ensure!(
+        !summary.slides.is_empty() || slides.is_empty(),
+        "none of {} slides could be predicted",
+        slides.len()
+    );
     Ok(Outcome { summary: serde_json::to_value(&summary)?, n_failed: summary.failed.len() })
 }
 

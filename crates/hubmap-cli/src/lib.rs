@@ -10,6 +10,7 @@ mod device;
 pub mod doctor;
 mod generate;
 mod interrupt;
+mod jobs;
 mod logging;
 mod nearest;
 mod outcome;
@@ -27,6 +28,9 @@ pub use config::{BASE_CONFIG, Config, OPEN_TABLES};
 pub use device::{DeviceError, DeviceList, DeviceSpec};
 pub use generate::Generate;
 pub use interrupt::requested as interrupted;
+#[cfg(feature = "inference")]
+pub use jobs::SlideArgs;
+pub use jobs::{ShardArgs, ShardChoice, part_name};
 pub use nearest::check_inputs;
 pub use outcome::{Outcome, UsageError, print_line, run};
 pub use progress::{Bar, Progress};

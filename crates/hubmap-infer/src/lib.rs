@@ -45,7 +45,8 @@ pub use network::Network;
 pub use objects::{BAND_ROWS, DetectedObject, ObjectSink, ObjectStream};
 pub use outputs::{
     CLASS_NAME, FinishedFiles, NpyReader, NpyWriter, OVERLAY_MAX_SIDE, OutputKind, OutputPlan, PendingFile,
-    RleTable, SlideInput, SlideWriter, WrittenFile, find_slides, id_order, read_rle_table, write_submission,
+    RleTable, SlideInput, SlideWriter, WrittenFile, check_ids, find_slides, id_order, read_rle_table,
+    write_submission,
 };
 pub use postprocess::{FillHoles, MaskBuilder, Postprocess, PostprocessConfig, Within, positive_pixels};
 pub use predictor::{PredictStats, Predictor, ProbabilityMap, RowSink};

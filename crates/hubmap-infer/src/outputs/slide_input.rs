@@ -46,6 +46,12 @@ pub fn find_slides(paths: &[PathBuf]) -> Result<Vec<SlideInput>> {
     if slides.is_empty() {
         bail!("no slides were named");
     }
+    check_ids(&slides)?;
+    Ok(slides)
+}
+
+/// Refuses slides of which two have the same id.
+pub fn check_ids(slides: &[SlideInput]) -> Result<()> {
     let mut by_id: Vec<&SlideInput> = slides.iter().collect();
     by_id.sort_by(|a, b| a.id.cmp(&b.id));
     if let Some(pair) = by_id.windows(2).find(|pair| pair[0].id == pair[1].id) {
@@ -56,7 +62,7 @@ pub fn find_slides(paths: &[PathBuf]) -> Result<Vec<SlideInput>> {
             pair[1].path.display()
         );
     }
-    Ok(slides)
+    Ok(())
 }
 
 fn slide_input(path: &Path) -> Result<SlideInput> {

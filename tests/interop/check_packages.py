@@ -15,7 +15,9 @@ import sys
 import tarfile
 import tomllib
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import pages
+
+ROOT = pages.ROOT
 TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
 REQUIRED = ["Cargo.toml", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "src/lib.rs"]
 FIELDS = ["description", "license", "repository", "readme", "keywords", "categories", "rust-version"]
@@ -44,7 +46,8 @@ def check_folder(name, folder):
         if '#![doc = include_str!("../README.md")]' not in file.read():
             raise SystemExit("%s: its README is not its documentation" % name)
     with open(os.path.join(folder, "README.md"), encoding="utf-8") as file:
-        if "```rust\n" not in (text := file.read()) and "```\nuse " not in text:
+        # What rustdoc takes for Rust, and so compiles with the tests.
+        if not any(block.language in ("", "rust", "no_run") for block in pages.blocks_of(name, file.read())):
             raise SystemExit("%s: its README has no example" % name)
 
 

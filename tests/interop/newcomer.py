@@ -129,12 +129,14 @@ class Newcomer:
         )
         printed, block = {}, 0
         for line in child.stdout:
-            if line.startswith(MARK):
-                block = int(line[len(MARK) :])
+            # The last line of a block may have no end.
+            text, mark, number = line.partition(MARK)
+            if text:
+                printed[block].append(text.rstrip("\n"))
+                sys.stdout.write("   " + text.rstrip("\n") + "\n")
+            if mark:
+                block = int(number)
                 printed[block] = []
-            else:
-                printed[block].append(line.rstrip("\n"))
-                sys.stdout.write("   " + line)
         return child.wait(), printed
 
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use hubmap_io::{Feature, Mask, Polygon, RasterReader, Rle, read_annotations};
+use hubmap_io::{Feature, Mask, Polygon, RasterReader, Rle, Size, read_annotations};
 use serde::Deserialize;
 
 /// A slide that is open for reading.
@@ -88,23 +88,29 @@ impl TrainSlide {
         let size = slide.reader.size();
         slide.features = read_annotations(&self.objects)?;
         slide.mask = Some(match &self.encoding {
-            Some(encoding) => Rle::parse(encoding).and_then(|rle| rle.decode(size)).with_context(|| {
-                format!(
-                    "{}: the encoding of slide {} does not describe a mask of {size}",
-                    self.table.display(),
-                    self.id
-                )
-            })?,
-            None => {
-                let mut mask = Mask::new(size);
-                let polygons = slide.features.iter().flat_map(|feature| &feature.polygons);
-                polygons.for_each(|polygon| mask.fill_polygon(polygon));
-                mask
-            }
+            Some(encoding) => self.decoded(encoding, size)?,
+            None => filled(&slide.features, size),
         });
         slide.anatomy = self.anatomy.as_deref().map(read_annotations).transpose()?;
         Ok(slide)
     }
+
+    fn decoded(&self, encoding: &str, size: Size) -> Result<Mask> {
+        Rle::parse(encoding).and_then(|rle| rle.decode(size)).with_context(|| {
+            format!(
+                "{}: the encoding of slide {} does not describe a mask of {size}",
+                self.table.display(),
+                self.id
+            )
+        })
+    }
+}
+
+/// The mask of everything inside the outlines.
+fn filled(features: &[Feature], size: Size) -> Mask {
+    let mut mask = Mask::new(size);
+    features.iter().flat_map(|feature| &feature.polygons).for_each(|polygon| mask.fill_polygon(polygon));
+    mask
 }
 
 /// The files of a slide whose truth is not known.
@@ -241,7 +247,7 @@ fn read_encodings(table: &Path) -> Result<BTreeMap<String, String>> {
 
 #[cfg(test)]
 mod tests {
-    use hubmap_io::{Size, TiffSpec, TiffWriter, write_annotations};
+    use hubmap_io::{TiffSpec, TiffWriter, write_annotations};
 
     use super::*;
 

@@ -81,7 +81,7 @@ class Browser:
     def open(self, where):
         """Opens an address or the path of a file."""
         address = str(where)
-        if "://" not in address:
+        if urllib.parse.urlsplit(address).scheme not in (*LOCAL_SCHEMES, "http", "https"):
             address = pathlib.Path(where).resolve(strict=True).as_uri()
         self.driver.get(address)
 

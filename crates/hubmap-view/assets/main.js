@@ -36,7 +36,7 @@ const viewer = OpenSeadragon({
 viewer.innerTracker.keyDownHandler = null;
 viewer.innerTracker.keyHandler = null;
 
-const page = { list: [], heat: [], index: -1, info: null, opening: 0 };
+const page = { list: [], heat: [], index: -1, info: null, opening: 0, isSmooth: true };
 const layers = new Layers(viewer, part("layers"), () => outlines.draw());
 const outlines = new Outlines(viewer, layers, say);
 const readout = new Readout(viewer, part("stage"));
@@ -80,6 +80,7 @@ async function openSlide(index, place = {}) {
   const { opening } = page;
   page.index = index;
   page.info = null;
+  document.body.classList.add("without-slide");
   part("slides").selectedIndex = index;
   part("messages").replaceChildren();
   part("previous-slide").disabled = index === 0;
@@ -96,6 +97,7 @@ async function openSlide(index, place = {}) {
       return;
     }
     page.info = info;
+    document.body.classList.remove("without-slide");
     part("facts").textContent = facts(info);
     info.problems.forEach(say);
     busy(info.n_levels > 1 ? "loading" : "loading; the file has no smaller copies of the slide, so a large one takes a while");
@@ -257,6 +259,14 @@ function connect() {
     }
   });
   viewer.addHandler("animation-finish", remember);
+  // Where a pixel of the slide is several of the screen, it is a square of its own.
+  viewer.addHandler("zoom", ({ zoom }) => {
+    const isSmooth = page.info === null || (zoom * viewer.viewport.getContainerSize().x) / page.info.width < 3;
+    if (isSmooth !== page.isSmooth) {
+      page.isSmooth = isSmooth;
+      viewer.drawer.setImageSmoothingEnabled(isSmooth);
+    }
+  });
   viewer.addHandler("tile-loaded", () => busy(null));
   viewer.addHandler("tile-load-failed", async ({ tile }) => {
     busy(null);

@@ -23,6 +23,10 @@ const SLIDE_CACHE: usize = 192 << 20;
 /// Decoded pixels of a mask, or of probabilities.
 const LAYER_CACHE: usize = 24 << 20;
 
+/// Holes in tissue are outlined if they are so many times as large as the smallest piece of tissue; smaller ones are
+/// lumens and vessels.
+const TISSUE_HOLES: u64 = 100;
+
 const WHITE: u8 = 255;
 
 /// An open slide; objects and tissue are looked for when they are asked for.
@@ -207,7 +211,13 @@ impl OpenSlide {
         let reduced = MemorySlide::new(self.reader.path(), pixels, None)?;
         let min_area = min_area / u64::from(downsample).pow(2);
         let config = TissueConfig { skip: true, downsample: 1, min_area, margin: 0 };
-        let mut outlines = trace_polygons(&TissueMask::find(&reduced, &config)?.mask);
+        let outlines = trace_polygons(&TissueMask::find(&reduced, &config)?.mask);
+        // One pixel of the mask: its steps go.
+        let mut outlines: Vec<_> = outlines.iter().map(|outline| outline.simplified(1.0)).collect();
+        let min_hole = (TISSUE_HOLES * min_area) as f64;
+        for polygon in &mut outlines {
+            polygon.holes.retain(|hole| Polygon::new(hole.clone()).area() >= min_hole);
+        }
         let vertices = outlines
             .iter_mut()
             .flat_map(|polygon| std::iter::once(&mut polygon.exterior).chain(&mut polygon.holes).flatten());

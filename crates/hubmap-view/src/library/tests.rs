@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use hubmap_io::{Layout, RasterReader as _, Size, TiffSpec, TiffWriter};
+use hubmap_io::{Layout, Size, TiffSpec, TiffWriter};
 use ndarray::Array3;
 
 use super::*;

@@ -3,6 +3,9 @@
 import { integers } from "./server.js";
 
 const MAX_SCALE = 8;
+// More objects than these in view have thin lines without edges and dashes, which would only run together.
+const CROWD = 1000;
+const PER_PATH = 64;
 
 /** Colours and dashes by what an object is. */
 export const STYLES = {
@@ -143,16 +146,19 @@ export class Outlines {
     context.globalAlpha = this.layers.opacity(set);
     context.lineJoin = "round";
     for (const [style, shown] of byStyle) {
-      const path = pathOf(shown, view);
       const { colour, dash } = STYLES[style];
-      // A dark edge, so that lines stand out from any stain.
-      context.setLineDash([]);
-      this.stroke(path, "rgb(0 0 0 / 45%)", dash ? 3.2 : 4);
-      context.setLineDash(dash ?? []);
-      this.stroke(path, colour, 2.2);
+      const isCrowded = shown.length > CROWD;
+      const paths = pathsOf(shown, view);
+      if (!isCrowded) {
+        // A dark edge, so that lines stand out from any stain.
+        context.setLineDash([]);
+        paths.forEach((path) => this.stroke(path, "rgb(0 0 0 / 45%)", dash ? 3.2 : 4));
+      }
+      context.setLineDash(isCrowded ? [] : (dash ?? []));
+      paths.forEach((path) => this.stroke(path, colour, isCrowded ? 1.2 : 2.2));
     }
     if (this.selected?.set === set && polygons[this.selected.place]) {
-      const path = pathOf([polygons[this.selected.place]], view);
+      const [path] = pathsOf([polygons[this.selected.place]], view);
       context.setLineDash([]);
       context.globalAlpha = 1;
       const { colour, dash } = STYLES[this.styleOf(set, this.selected.place) ?? set];
@@ -188,9 +194,15 @@ export class Outlines {
   }
 }
 
-function pathOf(polygons, { scale, x, y }) {
-  const path = new Path2D();
-  for (const { rings, bounds } of polygons) {
+/** Paths of a few polygons each, which are drawn faster than one of thousands. */
+function pathsOf(polygons, { scale, x, y }) {
+  const paths = [];
+  let path = null;
+  for (const [i, { rings, bounds }] of polygons.entries()) {
+    if (i % PER_PATH === 0) {
+      path = new Path2D();
+      paths.push(path);
+    }
     if ((bounds[2] - bounds[0]) * scale < 3 && (bounds[3] - bounds[1]) * scale < 3) {
       // Too small for an outline: a dot.
       path.rect(bounds[0] * scale + x - 1, bounds[1] * scale + y - 1, 2, 2);
@@ -208,7 +220,7 @@ function pathOf(polygons, { scale, x, y }) {
       path.closePath();
     }
   }
-  return path;
+  return paths;
 }
 
 /** The even-odd rule over all rings. */

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use hubmap_io::{
-    LevelUse, Mask, RasterReader as _, ScaleOptions, Size, TiffSpec, TiffWriter, Window, write_mask_tiff,
-};
+use hubmap_io::{LevelUse, Mask, ScaleOptions, Size, TiffSpec, TiffWriter, Window, write_mask_tiff};
 use hubmap_synth::{FileFormat, SlideSpec, SyntheticSlide, write_slide};
 use hubmap_view::{DeepZoom, Library, Server, ViewConfig};
 use ndarray::{Array3, Axis};
@@ -183,7 +181,7 @@ fn tiles_show_what_the_reader_reads() {
         assert_eq!((decoder.dimensions(), pixels.len()), (Some(size), expected.len()));
         let apart: u64 = pixels.iter().zip(&expected).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
         let mean = apart as f64 / expected.len() as f64;
-        assert!(mean < 4.0, "tile {level}/{column}_{row} is {mean} apart");
+        assert!(mean < 6.0, "tile {level}/{column}_{row} is {mean} apart");
     }
     for path in ["12/0_0", "11/3_0", "11/0_2", "4000000000/0_0", "11/4294967295_0"] {
         assert_eq!(server.get(&format!("/slides/0/slide_files/{path}.jpeg")).status, 404, "{path}");

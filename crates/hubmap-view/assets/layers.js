@@ -7,7 +7,7 @@ export const LAYERS = [
   { id: "probability", label: "Probability", kind: "tiles", format: "png", opacity: 0.6, on: false, colour: null },
   { id: "predicted", label: "Predicted outlines", kind: "outlines", opacity: 1, on: true, colour: "#00e5ff", compared: halves("#21e06b", "#ff8a00") },
   { id: "truth", label: "True outlines", kind: "outlines", opacity: 1, on: true, colour: "#2b59ff", compared: halves("#2b59ff", "#ff2d6f") },
-  { id: "tissue", label: "Tissue", kind: "outlines", opacity: 0.9, on: false, colour: "#4caf50" },
+  { id: "tissue", label: "Tissue", kind: "outlines", opacity: 1, on: false, colour: "#ffd400" },
 ];
 
 /** The colours of objects with and without a counterpart. */

@@ -14,7 +14,7 @@ export const STYLES = {
   false: { colour: "#ff8a00", label: "false" },
   truth: { colour: "#2b59ff", label: "true", dash: [6, 4] },
   missed: { colour: "#ff2d6f", label: "missed", dash: [6, 4] },
-  tissue: { colour: "#4caf50", label: "tissue", dash: [2, 4] },
+  tissue: { colour: "#ffd400", label: "tissue", dash: [3, 5] },
 };
 
 /** Reads rings as the server packs them: for each polygon its rings, as parts of one array. */

@@ -272,9 +272,12 @@ fn what_a_browser_has_is_not_sent_again() {
     }
     // A file that is written anew has another tag.
     let tag = server.get("/slides/0/mask.dzi").header("etag").unwrap().to_owned();
+    let is_set = || png(&server.get("/slides/0/mask_files/11/0_0.png")).0[110 * 511 + 210] > 0;
+    assert!(is_set());
     write_mask_tiff(&folder.path().join("out/predicts/masks/a.tiff"), &mask(300), 1).unwrap();
     assert_ne!(server.get("/slides/0/mask.dzi").header("etag"), Some(tag.as_str()));
     assert_eq!(server.json("/slides/0/objects.json")["predicted"][0]["agreement"], "false");
+    assert!(!is_set(), "the old tile");
 }
 
 #[test]

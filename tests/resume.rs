@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device};
-use hubmap_cli::{CommonArgs, Config};
+use hubmap_cli::{Config, ConfigArgs};
 use hubmap_models::{SegModel, save_weights};
 use hubmap_test_support::{files_under, run};
 use hubmap_train::{Observer, RunDir, RunPlace, RunSettings, Silent, StepReport, train_run};
@@ -52,15 +52,7 @@ impl Tiles {
     }
 
     fn settings(&self) -> RunSettings {
-        let args = CommonArgs {
-            config: vec![self.path("small.toml")],
-            set: Vec::new(),
-            device: "flex".parse().unwrap(),
-            threads: None,
-            verbose: 0,
-            quiet: true,
-            json: false,
-        };
+        let args = ConfigArgs { config: vec![self.path("small.toml")], set: Vec::new() };
         let config = Config::load(&args).unwrap();
         RunSettings {
             model: config.section("model").unwrap(),
@@ -286,4 +278,68 @@ fn killed_and_interrupted_runs_end_as_if_nothing_had_happened() {
     assert!(tiles.train(&out).wait().unwrap().success());
     assert_same(&results(&out), &expected, "the interrupted run");
     assert_finished(&out);
+}
+
+#[test]
+fn folds_of_jobs_of_their_own_are_those_of_one_process() {
+    let tiles = Tiles::new();
+    let whole = tiles.path("whole");
+    assert!(tiles.train(&whole).wait().unwrap().success());
+    let expected = results(&whole);
+
+    let job = |fold: &str, run: &Path| {
+        let mut command = Command::new(executable("hubmap-train"));
+        command
+            .args(["--quiet", "--threads", "1", "--fold", fold])
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit());
+        command.arg("--config").arg(tiles.path("small.toml")).arg("--run").arg(run).spawn().unwrap()
+    };
+    let collect = |runs: &[PathBuf], out: &Path| {
+        let words = [Path::new("collect"), Path::new("--out"), out];
+        run(executable("hubmap-train"), words.into_iter().chain(runs.iter().map(PathBuf::as_path)))
+    };
+    let runs = [tiles.path("folds/0"), tiles.path("folds/1")];
+    let joined = tiles.path("joined");
+
+    // One is killed when it has done an epoch; the same command goes on.
+    let mut killed = job("0", &runs[0]);
+    while !runs[0].join("fold_0/last.safetensors").exists() {
+        assert!(killed.try_wait().unwrap().is_none(), "the job ended before its state was there");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let progress = progress(&runs[0].join("fold_0"));
+    collect(&runs[..1], &joined.join("run"))
+        .assert_error(1, &["fold 0 (`0`) has", "of 4 epochs", "fold 1 (`1`) is in none"]);
+    assert!(!joined.exists(), "{progress}");
+    assert!(job("0", &runs[0]).wait().unwrap().success());
+    assert!(job("1", &runs[1]).wait().unwrap().success());
+    let made = collect(&runs, &joined.join("run"));
+    assert_eq!(made.code, 0, "{made:?}");
+    assert_same(&results(&joined), &expected, "folds of two folders");
+    assert!(joined.join("run/curves.png").exists());
+    // Once more, and then with a fold that is there twice.
+    assert_eq!(collect(&runs, &joined.join("run")).code, 0);
+    let twice = [runs[0].clone(), runs[1].clone(), joined.join("run")];
+    collect(&twice, &tiles.path("twice")).assert_error(1, &["fold 0 (`0`) is in", "and in"]);
+
+    // Both in one folder, at the same time.
+    let shared = tiles.path("shared");
+    let mut jobs = ["0", "1"].map(|fold| job(fold, &shared.join("run")));
+    assert!(jobs.each_mut().iter_mut().all(|job| job.wait().unwrap().success()));
+    assert_same(&results(&shared), &expected, "folds of one folder");
+    let other = run(
+        executable("hubmap-train"),
+        [
+            "--config".as_ref(),
+            tiles.path("small.toml").as_os_str(),
+            "--run".as_ref(),
+            shared.join("run").as_os_str(),
+            "--set".as_ref(),
+            "train.epochs=5".as_ref(),
+        ],
+    );
+    other.assert_error(1, &["other settings", "config.toml"]);
 }

@@ -104,7 +104,7 @@ fn table(speeds: &Speeds, out: &Path) -> String {
         Speeds differ from machine to machine: compare numbers of one run.\n\
         On a shared machine, differences of a quarter are noise.\n\n\
         ![Bars of the aligned reads, by codec and layout]({name}.svg)\n\n\
-        Made by\n\n```\ncargo bench -p hubmap-benches --bench read\n\
+        Made by\n\n```sh no-run: takes an hour\ncargo bench -p hubmap-benches --bench read\n\
         cargo run --release -p hubmap-benches --bin render-read -- target/criterion docs/{name}\n```\n"
     );
     for (codec, codec_name) in CODECS {

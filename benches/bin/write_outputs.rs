@@ -7,13 +7,13 @@
 #![expect(clippy::expect_used, reason = "a bench that cannot write its files has nothing to measure")]
 #![expect(clippy::print_stdout, reason = "the figures are its output")]
 
-use std::path::Path;
 use std::time::Instant;
 
 use half::f16;
 use hubmap_infer::{OutputKind, OutputPlan, Postprocess, RowSink as _, SlideWriter};
-use hubmap_io::{RasterReader, ReadOptions, Size, Window};
-use ndarray::{Array2, ArrayViewMut3, s};
+use hubmap_io::Size;
+use hubmap_synth::PlainSlide;
+use ndarray::{Array2, s};
 
 /// Rows that come at a time: a row of blocks of the original's size.
 const STRIP_ROWS: u32 = 3072;
@@ -25,37 +25,6 @@ const EDGE: f32 = 12.0;
 const SPACING: u32 = 1536;
 /// Probability far from any object.
 const BACKGROUND: f32 = 1e-4;
-
-/// A slide of one grey.
-struct GreySlide(Size);
-
-impl RasterReader for GreySlide {
-    fn path(&self) -> &Path {
-        Path::new("grey.tiff")
-    }
-
-    fn size(&self) -> Size {
-        self.0
-    }
-
-    fn bands(&self) -> usize {
-        3
-    }
-
-    fn microns_per_px(&self) -> Option<f64> {
-        Some(0.5)
-    }
-
-    fn read_with(
-        &self,
-        _window: Window,
-        _options: &ReadOptions<'_>,
-        mut out: ArrayViewMut3<'_, u8>,
-    ) -> hubmap_io::Result<()> {
-        out.fill(128);
-        Ok(())
-    }
-}
 
 /// Probability at a pixel, with a little of the unevenness that networks have.
 fn probability(x: u32, y: u32) -> f16 {
@@ -77,11 +46,18 @@ fn main() {
         "all" => OutputKind::ALL.to_vec(),
         list => list.split(',').map(|kind| kind.parse().expect("a kind of file")).collect(),
     };
-    let plan = OutputPlan { folder: folder.into(), kinds, order: Vec::new(), reuse_finished: false };
+    let plan = OutputPlan {
+        folder: folder.into(),
+        kinds,
+        order: Vec::new(),
+        reuse_finished: false,
+        part: None,
+        scratch: None,
+    };
     let strip = Array2::from_shape_fn((STRIP_ROWS as usize, size.width as usize), |(y, x)| {
         probability(x as u32, y as u32)
     });
-    let slide = GreySlide(size);
+    let slide = PlainSlide { size, grey: 128 };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().expect("threads");
     let start = Instant::now();
     let n_objects = pool.install(|| {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use hubmap_cli::{Outcome, print_line};
+use hubmap_cli::{Outcome, check_inputs, print_line};
 use hubmap_io::{RasterReader, SampleKind, TiffFile, TiffSlide};
 use serde::Serialize;
 
@@ -13,7 +13,8 @@ use crate::page_report::PageReport;
 /// Say what is in a slide file: pages, levels, codecs, microns per pixel, images beside the slide.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Ends with 3 if a page cannot be decoded (with --sha256) or the slide cannot be read."
+    after_help = "Ends with 3 if a page cannot be decoded (with --sha256) or the slide cannot be read.\n\n\
+                  Examples:\n  hubmap-convert inspect slide.svs\n  hubmap-convert inspect slide.svs --sha256 --json"
 )]
 pub(crate) struct InspectArgs {
     /// TIFF, `BigTIFF`, SVS or OME-TIFF file
@@ -75,6 +76,7 @@ struct AssociatedReport {
 impl InspectArgs {
     /// Prints the report, as text unless `json`.
     pub(crate) fn run(&self, json: bool) -> Result<Outcome> {
+        check_inputs([&self.file])?;
         let file = TiffFile::open(&self.file)?;
         let pages: Vec<_> =
             (0..file.pages().len()).map(|idx| PageReport::new(&file, idx, self.sha256)).collect();

@@ -19,7 +19,6 @@ use hubmap_cli::CommonArgs;
     name = "hubmap-convert",
     version,
     after_help = "Examples:\n  hubmap-convert inspect slide.svs\n  hubmap-convert slide slide.svs slide.ome.tiff\n  \
-                  hubmap-convert overlay slide.tiff --mask mask.tiff seen.tiff\n  \
                   hubmap-convert rle train.csv --slides HUBMAP/train --out masks\n  \
                   hubmap-convert weights checkpoint.pth weights.safetensors"
 )]
@@ -41,12 +40,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = hubmap_cli::parse();
     hubmap_cli::run(&args.common, |progress| match &args.command {
         Command::Inspect(inspect) => inspect.run(args.common.json),
         Command::Slide(slide) => slide.run(progress),
         Command::Overlay(overlay) => overlay.run(progress),
         Command::Rle(rle) => rle.run(progress),
-        Command::Weights(weights) => weights.run(&args.common, progress),
+        Command::Weights(weights) => weights.run(args.common.json, progress),
     })
 }

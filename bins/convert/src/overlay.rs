@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use hubmap_cli::{Outcome, Progress, UsageError, interrupted};
+use hubmap_cli::{Outcome, Progress, UsageError, check_inputs, choice, interrupted};
 use hubmap_infer::read_rle_table;
 use hubmap_io::{
     Compression, Error, Mask, OverlayStyle, PyramidSpec, RasterReader as _, Size, TiffSlide, open, read_mask,
@@ -49,8 +49,13 @@ pub(crate) struct OverlayArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.4, value_parser = parse_alpha)]
     alpha: f64,
 
-    /// Codec of the tiles: none, lzw, deflate, zstd, jpeg or jpeg:QUALITY
-    #[arg(long, value_name = "CODEC", default_value = "deflate")]
+    /// Codec of the tiles; jpeg:QUALITY, 1 to 100, for another quality than 90
+    #[arg(
+        long,
+        value_name = "CODEC",
+        value_parser = choice::<Compression>(["none", "lzw", "deflate", "zstd", "jpeg"]),
+        default_value = "deflate"
+    )]
     compression: Compression,
 
     /// Side of a tile in pixels, a multiple of 16
@@ -77,6 +82,7 @@ fn parse_alpha(text: &str) -> Result<f64, String> {
 impl OverlayArgs {
     /// Writes the overlay under a progress bar.
     pub(crate) fn run(&self, progress: &Progress) -> Result<Outcome> {
+        check_inputs([&self.input].into_iter().chain(&self.mask).chain(&self.rle))?;
         let slide = TiffSlide::open(&self.input)?;
         for read in [Some(&self.input), self.mask.as_ref()].into_iter().flatten() {
             if self.output.exists() && self.output.canonicalize().ok() == read.canonicalize().ok() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use hubmap_cli::{Outcome, Progress, UsageError, interrupted};
+use hubmap_cli::{Outcome, Progress, UsageError, check_inputs, interrupted};
 use hubmap_infer::{read_rle_table, write_submission};
 use hubmap_io::{Rle, Size, open, read_mask, write_mask_tiff};
 use serde_json::json;
@@ -46,6 +46,7 @@ fn is_table(path: &Path) -> bool {
 impl RleArgs {
     /// Converts in the direction that the names tell.
     pub(crate) fn run(&self, progress: &Progress) -> Result<Outcome> {
+        check_inputs([&self.input].into_iter().chain(&self.slides))?;
         if is_table(&self.input) { self.to_masks(progress) } else { self.to_table(progress) }
     }
 

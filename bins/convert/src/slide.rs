@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
-use hubmap_cli::{Outcome, Progress, UsageError, interrupted};
+use hubmap_cli::{Outcome, Progress, UsageError, check_inputs, choice, interrupted};
 use hubmap_io::{
     Compression, PyramidSpec, PyramidWriter, RasterReader as _, ReadOptions, Reduction, SampleKind,
     TiffSlide, Window,
@@ -15,7 +15,9 @@ use serde_json::json;
 #[derive(Debug, Args)]
 #[command(
     after_help = "OUT that ends in .ome.tif or .ome.tiff gets OME-XML, for QuPath and Bio-Formats; any other name is a \
-                  generic pyramid.\nPixels are taken from the full resolution; reduced levels are made anew."
+                  generic pyramid.\nPixels are taken from the full resolution; reduced levels are made anew.\n\n\
+                  Examples:\n  hubmap-convert slide slide.svs slide.ome.tiff\n  \
+                  hubmap-convert slide scan.tif slide.tiff --compression jpeg:85 --mpp 0.5"
 )]
 pub(crate) struct SlideArgs {
     /// Slide to read
@@ -26,8 +28,13 @@ pub(crate) struct SlideArgs {
     #[arg(value_name = "OUT")]
     output: PathBuf,
 
-    /// Codec of the tiles: none, lzw, deflate, zstd, jpeg or jpeg:QUALITY
-    #[arg(long, value_name = "CODEC", default_value = "deflate")]
+    /// Codec of the tiles; jpeg:QUALITY, 1 to 100, for another quality than 90
+    #[arg(
+        long,
+        value_name = "CODEC",
+        value_parser = choice::<Compression>(["none", "lzw", "deflate", "zstd", "jpeg"]),
+        default_value = "deflate"
+    )]
     compression: Compression,
 
     /// Side of a tile in pixels, a multiple of 16
@@ -56,6 +63,7 @@ enum ReductionArg {
 impl SlideArgs {
     /// Converts one slide under a progress bar.
     pub(crate) fn run(&self, progress: &Progress) -> Result<Outcome> {
+        check_inputs([&self.input])?;
         let slide = TiffSlide::open(&self.input)?;
         let is_same = self.output.canonicalize().ok() == self.input.canonicalize().ok();
         if is_same && self.output.exists() {

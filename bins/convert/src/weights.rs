@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
-use hubmap_cli::{CommonArgs, Outcome, Progress, UsageError, print_line};
+use hubmap_cli::{DeviceSpec, Outcome, Progress, UsageError, check_inputs, choice, print_line};
 use hubmap_models::{
     Attention, DecoderKind, EncoderKind, SavedAs, SegModelConfig, WeightsError, WeightsFile,
     load_encoder_weights, load_weights, save_encoder_weights, save_weights_as,
@@ -40,15 +40,30 @@ pub(crate) struct WeightsArgs {
     stats: bool,
 
     /// Encoder of the network [default: guessed from the file]
-    #[arg(long, value_name = "ENCODER", requires = "output")]
+    #[arg(
+        long,
+        value_name = "ENCODER",
+        value_parser = choice::<EncoderKind>(EncoderKind::ALL.iter().map(|kind| kind.name())),
+        requires = "output"
+    )]
     encoder: Option<EncoderKind>,
 
     /// Decoder of the network [default: guessed from the file]
-    #[arg(long, value_name = "unet|unetplusplus", requires = "output")]
+    #[arg(
+        long,
+        value_name = "DECODER",
+        value_parser = choice::<DecoderKind>(DecoderKind::ALL.iter().map(|kind| kind.name())),
+        requires = "output"
+    )]
     decoder: Option<DecoderKind>,
 
     /// Attention of the network [default: guessed from the file]
-    #[arg(long, value_name = "none|scse", requires = "output")]
+    #[arg(
+        long,
+        value_name = "ATTENTION",
+        value_parser = choice::<Attention>(Attention::ALL.iter().map(|kind| kind.name())),
+        requires = "output"
+    )]
     attention: Option<Attention>,
 }
 
@@ -70,15 +85,16 @@ struct Written {
 
 impl WeightsArgs {
     /// Prints the report, or writes the file.
-    pub(crate) fn run(&self, common: &CommonArgs, progress: &Progress) -> Result<Outcome> {
+    pub(crate) fn run(&self, json: bool, progress: &Progress) -> Result<Outcome> {
+        check_inputs([&self.input])?;
         let file = WeightsFile::open(&self.input)?;
         let report = WeightsReport::new(&file, self.stats)?;
         let mut summary = serde_json::to_value(&report)?;
         match &self.output {
-            None if common.json => {}
+            None if json => {}
             None => report.lines().iter().try_for_each(|line| print_line(line))?,
             Some(output) => {
-                let written = self.convert(&file, output, common)?;
+                let written = self.convert(&file, output)?;
                 progress.note(&format!(
                     "{}: {} of {} MB",
                     output.display(),
@@ -91,7 +107,7 @@ impl WeightsArgs {
         Ok(Outcome::done(summary))
     }
 
-    fn convert(&self, file: &WeightsFile, output: &PathBuf, common: &CommonArgs) -> Result<Written> {
+    fn convert(&self, file: &WeightsFile, output: &PathBuf) -> Result<Written> {
         if output.exists() && output.canonicalize().ok() == self.input.canonicalize().ok() {
             return Err(UsageError::mark(anyhow::anyhow!("{} is the file to read", output.display())));
         }
@@ -100,7 +116,8 @@ impl WeightsArgs {
             DtypeArg::F16 => SavedAs::F16,
             DtypeArg::Bf16 => SavedAs::Bf16,
         };
-        let device = common.device.only()?.device();
+        // Weights are only held, nothing runs.
+        let device = DeviceSpec::Flex.device();
         let network = match self.network(file) {
             Ok(config) => {
                 let model = load_weights(config.init(&device), &config, &self.input)?;

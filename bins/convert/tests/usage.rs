@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use hubmap_io::{Mask, RasterReader as _, Rle, Size, TiffSlide, Window, read_mask, write_mask_tiff};
-use hubmap_test_support::{Ran, files_under, fixture, json, run};
+use hubmap_test_support::{Ran, check_command_line, files_under, fixture, json, run};
 use serde_json::Value;
 
 fn convert(args: &[&str]) -> Ran {
@@ -103,7 +103,7 @@ fn run_lengths_become_masks_and_come_back() {
     convert(&["rle", &path("in.csv"), "--size", "2x2", "--out", &path("x")])
         .assert_error(1, &["in.csv", "id a"]);
     convert(&["rle", &path("masks"), "--out", &path("x.txt")]).assert_error(2, &["x.txt", ".csv"]);
-    convert(&["rle", &path("nowhere"), "--out", &path("x.csv")]).assert_error(1, &["nowhere"]);
+    convert(&["rle", &path("nowhere"), "--out", &path("x.csv")]).assert_error(2, &["nowhere"]);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn wrong_files_end_in_one_line() {
     let text = folder.path().join("text.tiff");
     std::fs::write(&text, "this is no TIFF file").unwrap();
     convert(&["inspect", text.to_str().unwrap()]).assert_error(1, &["text.tiff", "not a TIFF file"]);
-    convert(&["inspect", "nowhere.tiff"]).assert_error(1, &["nowhere.tiff", "cannot open"]);
+    convert(&["inspect", "nowhere.tiff"]).assert_error(2, &["nowhere.tiff", "no such file"]);
     let bytes = std::fs::read(fixture("numerics/14_e2e/slide.tiff")).unwrap();
     std::fs::write(&text, &bytes[..bytes.len() / 2]).unwrap();
     let ran = convert(&["inspect", text.to_str().unwrap(), "--sha256", "--json"]);
@@ -200,7 +200,7 @@ fn weights_become_safetensors() {
     let small = fixture("models/pth_small/torch1.7_zip.pth");
     convert(&["weights", small.to_str().unwrap(), &path("x")])
         .assert_error(1, &["cannot tell which network"]);
-    convert(&["weights", "nowhere.pth"]).assert_error(1, &["nowhere.pth", "cannot read"]);
+    convert(&["weights", "nowhere.pth"]).assert_error(2, &["nowhere.pth", "no such file"]);
     convert(&["weights", &path("")]).assert_error(1, &["cannot read"]);
     let text = path("notes.pth");
     std::fs::write(&text, "these are notes about weights, and no weights; they are not read as such")
@@ -210,4 +210,9 @@ fn weights_become_safetensors() {
     convert(&["weights", weights, &path("nowhere/x.safetensors")])
         .assert_error(1, &["nowhere", "cannot write"]);
     assert_eq!(files_under(folder.path()), ["f16.safetensors", "f32.safetensors", "notes.pth"]);
+}
+
+#[test]
+fn the_command_line_is_that_of_all_executables() {
+    check_command_line(env!("CARGO_BIN_EXE_hubmap-convert"), false, false);
 }

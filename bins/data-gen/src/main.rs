@@ -6,7 +6,7 @@ mod preview;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use hubmap_cli::{CommonArgs, UsageError};
+use hubmap_cli::{CommonArgs, ConfigArgs, UsageError};
 
 /// Cut the training slides of a competition folder into tiles, and split the tiles into folds.
 #[derive(Parser)]
@@ -25,20 +25,24 @@ struct Args {
     cut: Option<cut::CutArgs>,
 
     #[command(flatten)]
+    config: ConfigArgs,
+
+    #[command(flatten)]
     common: CommonArgs,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    Cut(cut::CutArgs),
+    Cut(cut::CutCommand),
     Preview(preview::PreviewArgs),
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = hubmap_cli::parse();
     hubmap_cli::run(&args.common, |progress| match (&args.command, &args.cut) {
-        (Some(Command::Cut(cut)), _) | (None, Some(cut)) => cut.run(&args.common, progress),
-        (Some(Command::Preview(preview)), _) => preview::run(preview, &args.common, progress),
+        (Some(Command::Cut(command)), _) => command.cut.run(&command.config, progress),
+        (None, Some(cut)) => cut.run(&args.config, progress),
+        (Some(Command::Preview(preview)), _) => preview::run(preview, progress),
         (None, None) => Err(UsageError::mark(anyhow::anyhow!("give --input and --output; --help says more"))),
     })
 }

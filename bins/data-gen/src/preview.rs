@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use hubmap_cli::{CommonArgs, Config, Outcome, Progress, UsageError};
+use hubmap_cli::{Config, ConfigArgs, Outcome, Progress, UsageError, check_inputs};
 use hubmap_data::config::DataConfig;
 use hubmap_data::{Dataset, DatasetName, preview};
 
 /// Write a PNG of samples as training sees them, masks outlined, so that a person can look
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example:\n  hubmap-data-gen preview --splits input/SPLITS --dataset train_0e_33 --output sheet.png"
-)]
+#[command(after_help = "Examples:\n  \
+                  hubmap-data-gen preview --splits input/SPLITS --dataset train_0e_33 --output sheet.png\n  \
+                  hubmap-data-gen preview --tiles tiles --transform ssl --samples 36 --output sheet.png")]
 pub(crate) struct PreviewArgs {
     /// Folder of the splits [default: `data.splits_dir` of the settings]
     #[arg(long, value_name = "DIR", conflicts_with = "tiles")]
@@ -40,11 +40,15 @@ pub(crate) struct PreviewArgs {
     /// The PNG to write
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
+
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 /// Writes the sheet and says what is on it.
-pub(crate) fn run(args: &PreviewArgs, common: &CommonArgs, progress: &Progress) -> anyhow::Result<Outcome> {
-    let config = Config::load(common)?.section::<DataConfig>("data")?;
+pub(crate) fn run(args: &PreviewArgs, progress: &Progress) -> anyhow::Result<Outcome> {
+    check_inputs(args.splits.iter().chain(&args.tiles))?;
+    let config = Config::load(&args.config)?.section::<DataConfig>("data")?;
     let (source, name) = match &args.transform {
         Some(name) => ("--transform", name),
         None => ("data.train_transform", &config.train_transform),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hubmap_io::Size;
 use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec, write_competition};
-use hubmap_test_support::{Ran, files_under, run};
+use hubmap_test_support::{Ran, check_command_line, files_under, run};
 
 fn data_gen(input: &Path, output: &Path, more: &[&str]) -> Ran {
     let (input, output) = (input.display().to_string(), output.display().to_string());
@@ -27,7 +27,8 @@ fn competition(folder: &Path) {
 fn wrong_and_empty_folders_are_named() {
     let place = tempfile::tempdir().unwrap();
     let output = place.path().join("input");
-    data_gen(&place.path().join("nowhere"), &output, &[]).assert_error(1, &["nowhere"]);
+    data_gen(&place.path().join("nowhere"), &output, &[])
+        .assert_error(2, &["no such file or folder", "nowhere"]);
     std::fs::create_dir(place.path().join("empty")).unwrap();
     data_gen(&place.path().join("empty"), &output, &[]).assert_error(1, &["empty"]);
     assert!(files_under(&output).is_empty());
@@ -59,4 +60,16 @@ fn a_misspelt_key_names_the_right_one() {
     let place = tempfile::tempdir().unwrap();
     let ran = data_gen(place.path(), &place.path().join("out"), &["--set", "data_gen.tile=64"]);
     ran.assert_error(2, &["data_gen.tile", "data_gen.tile_px"]);
+    let ran = data_gen(place.path(), &place.path().join("out"), &["--set", "data_gen.epochs=3"]);
+    ran.assert_error(2, &["unknown key `data_gen.epochs`; did you mean `train.epochs`?"]);
+    let ran = data_gen(place.path(), &place.path().join("out"), &["--set", "data_gen.objects_in=cotrex"]);
+    ran.assert_error(
+        2,
+        &["data_gen.objects_in", "did you mean `cortex`?", "(from --set data_gen.objects_in=cotrex)"],
+    );
+}
+
+#[test]
+fn the_command_line_is_that_of_all_executables() {
+    check_command_line(env!("CARGO_BIN_EXE_hubmap-data-gen"), true, false);
 }

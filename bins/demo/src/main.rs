@@ -7,14 +7,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use hubmap_cli::CommonArgs;
+use hubmap_cli::{CommonArgs, ConfigArgs, DeviceArgs};
 
 /// Make synthetic kidney slides, train a small 2-fold model on them, find the glomeruli of an unseen slide, and
 /// show where the pictures are.
 ///
 /// Takes a few minutes on two cores and needs nothing but this program.
 #[derive(Parser)]
-#[command(name = "hubmap-demo", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "hubmap-demo",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  hubmap-demo\n  hubmap-demo --out /tmp/demo --seed 7\n  \
+                  hubmap-demo slides --out HUBMAP --count 8 --size 8192x8192 --layout all"
+)]
 struct Args {
     #[command(subcommand)]
     command: Option<Command>,
@@ -28,6 +34,12 @@ struct Args {
     seed: u64,
 
     #[command(flatten)]
+    config: ConfigArgs,
+
+    #[command(flatten)]
+    networks: DeviceArgs,
+
+    #[command(flatten)]
     common: CommonArgs,
 }
 
@@ -38,9 +50,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = hubmap_cli::parse();
     hubmap_cli::run(&args.common, |progress| match &args.command {
         Some(Command::Slides(slides)) => slides::make(slides, progress),
-        None => walk::walk(&args.out, args.seed, &args.common, progress),
+        None => walk::walk(&args, progress),
     })
 }

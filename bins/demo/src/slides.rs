@@ -12,6 +12,8 @@ use serde_json::json;
 
 /// Flags of `hubmap-demo slides`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hubmap-demo slides --out HUBMAP\n  \
+                  hubmap-demo slides --out HUBMAP --count 2 --size 1100x900 --layout pages-lzw")]
 pub(crate) struct SlidesArgs {
     /// Folder to write, laid out as the competition's
     #[arg(long, value_name = "DIR")]

@@ -1,10 +1,9 @@
 //! Every stage, one after the other, through the libraries that the other executables call.
 
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use hubmap_cli::{CommonArgs, Config, DataGenBars, InferBars, Outcome, Progress, TrainBars};
+use hubmap_cli::{Config, DataGenBars, InferBars, Outcome, Progress, TrainBars};
 use hubmap_data::cuts;
 use hubmap_infer::{
     ArchitectureFlags, EvaluateJob, ModelFolder, OutputKind, OutputPlan, Unpredicted, evaluate, find_slides,
@@ -15,7 +14,7 @@ use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec};
 use hubmap_train::{RunPlace, RunSettings, train_run};
 use serde_json::json;
 
-use crate::slides;
+use crate::{Args, slides};
 
 /// Settings that make a small model of the pipeline.
 const DEMO_CONFIG: &str = include_str!("../../../configs/demo.toml");
@@ -32,13 +31,14 @@ const N_TRAIN: usize = 8;
 /// More crowded than a real cortex, so that small slides hold a dozen.
 const GLOMERULI_PER_MM2: f64 = 9.0;
 
-/// Makes slides, cuts, trains, infers and evaluates in `out`.
-pub(crate) fn walk(out: &Path, seed: u64, common: &CommonArgs, progress: &Progress) -> Result<Outcome> {
+/// Makes slides, cuts, trains, infers and evaluates in `--out`.
+pub(crate) fn walk(args: &Args, progress: &Progress) -> Result<Outcome> {
+    let Args { out, seed, config, networks, .. } = args;
     let started = Instant::now();
     let (hubmap, input) = (out.join("input/HUBMAP"), out.join("input"));
-    let mut config = Config::load_over(DEMO_CONFIG, common)?;
+    let mut config = Config::load_over(DEMO_CONFIG, config)?;
     config.put("data", "splits_dir", input.join("SPLITS").display().to_string())?;
-    config.put("train", "seed", i64::try_from(seed).context("--seed is too large")?)?;
+    config.put("train", "seed", i64::try_from(*seed).context("--seed is too large")?)?;
     let data_gen: hubmap_data::config::DataGenConfig = config.section("data_gen")?;
     let settings = RunSettings {
         model: config.section("model")?,
@@ -56,7 +56,7 @@ pub(crate) fn walk(out: &Path, seed: u64, common: &CommonArgs, progress: &Progre
         slide: SlideSpec {
             glomeruli_per_mm2: GLOMERULI_PER_MM2,
             stain_variation: STAIN_VARIATION,
-            ..SlideSpec::new(SLIDE_SIZE, seed)
+            ..SlideSpec::new(SLIDE_SIZE, *seed)
         },
         formats: FileFormat::all(),
     };
@@ -68,7 +68,7 @@ pub(crate) fn walk(out: &Path, seed: u64, common: &CommonArgs, progress: &Progre
     ensure!(cut.failures.is_empty(), "{} slides could not be cut", cut.failures.len());
 
     progress.note(&format!("3/5 training {} on 2 folds (hubmap-train)", settings.model));
-    let device = common.device.only()?.device();
+    let device = networks.device.only()?.device();
     let report = train_run(
         &settings,
         None,
@@ -85,6 +85,8 @@ pub(crate) fn walk(out: &Path, seed: u64, common: &CommonArgs, progress: &Progre
         kinds: OutputKind::ALL.to_vec(),
         order: id_order(&hubmap.join("sample_submission.csv"))?,
         reuse_finished: true,
+        part: None,
+        scratch: None,
     };
     let test_slides = find_slides(&[hubmap.join("test")])?;
     let model = hash_files(folder.checkpoints.iter().map(|checkpoint| &checkpoint.path))?;

@@ -1,6 +1,6 @@
 //! Folders of synthetic slides, and what a user sees who gets something wrong.
 
-use hubmap_test_support::{files_under, run};
+use hubmap_test_support::{check_command_line, files_under, run};
 
 #[test]
 fn slides_are_laid_out_as_the_competitions() {
@@ -67,4 +67,9 @@ fn a_first_sigterm_stops_with_the_code_for_running_again() {
     let unfinished: Vec<_> =
         files_under(place.path()).into_iter().filter(|f| f.contains(".unfinished")).collect();
     assert!(unfinished.is_empty(), "{unfinished:?}");
+}
+
+#[test]
+fn the_command_line_is_that_of_all_executables() {
+    check_command_line(env!("CARGO_BIN_EXE_hubmap-demo"), true, true);
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hubmap_io::Size;
 use hubmap_synth::{FileFormat, SlideSpec, SyntheticSlide, write_slide};
-use hubmap_test_support::{Ran, files_under, fixture, run};
+use hubmap_test_support::{Ran, check_command_line, files_under, fixture, run};
 use serde_json::Value;
 
 /// Slides of the sizes of the fixture.
@@ -38,6 +38,15 @@ fn tables_are_those_of_numpy_and_all_files_are_there() {
     let sample = sample.display().to_string();
     let ran = ensemble(dir.path(), &runs, &["--json", "--sample-submission", &sample]);
     assert_eq!(ran.code, 0, "{ran:?}");
+    let lines: Vec<Value> = ran.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ends: Vec<_> =
+        lines.iter().filter(|line| line["step"] == "b" && line["done"] == line["total"]).collect();
+    assert_eq!(
+        (ends.len(), &ends[0]["unit"], &ends[0]["level"]),
+        (1, &"blocks".into(), &"INFO".into()),
+        "{ran:?}"
+    );
+    assert!(lines.iter().all(|line| line["timestamp"].is_string() && line["message"].is_string()), "{ran:?}");
     let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((summary["n_models"].as_u64(), summary["slides"].as_array().unwrap().len()), (Some(3), 2));
     let files = files_under(&dir.path().join("out"));
@@ -83,6 +92,11 @@ fn wrong_usage_is_named() {
     ensemble(dir.path(), &[a, dir.path()], &[]).assert_error(2, &["neither predicts/raw"]);
     ensemble(dir.path(), &[a, b], &["--threshold", "2"]).assert_error(2, &["infer.threshold"]);
     assert_eq!(ensemble(dir.path(), &[a, b], &["--weights", "x,1"]).code, 2);
+    let ran = ensemble(dir.path(), &[a, b], &["--write", "rle,maks"]);
+    assert!(ran.code == 2 && ran.stderr.contains("a similar value exists: 'mask'"), "{ran:?}");
+    ensemble(dir.path(), &[a, &fixture("ensemble").join("runn_1")], &[])
+        .assert_error(2, &["no such file or folder", "ensemble/run_1?"]);
+    assert_eq!(ensemble(dir.path(), &[a, b], &["--device", "flex"]).code, 2);
 
     let partial = dir.path().join("partial");
     std::fs::create_dir_all(partial.join("predicts/raw")).unwrap();
@@ -92,4 +106,9 @@ fn wrong_usage_is_named() {
     std::fs::create_dir_all(out.join("predicts/raw")).unwrap();
     ensemble(dir.path(), &[a, &out], &[]).assert_error(2, &["is one of the runs"]);
     assert_eq!(files_under(&out), Vec::<String>::new());
+}
+
+#[test]
+fn the_command_line_is_that_of_all_executables() {
+    check_command_line(env!("CARGO_BIN_EXE_hubmap-ensemble"), true, false);
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use hubmap_cli::{CommonArgs, Outcome, UsageError, print_line};
+use hubmap_cli::{CommonArgs, Outcome, UsageError, check_inputs, print_line};
 use hubmap_infer::{
     EvaluateJob, Evaluation, Progress, Unpredicted, evaluate, markdown_tables, score_table, sweep_figure,
     write_scores_csv, write_sweep_csv,
@@ -68,9 +68,11 @@ impl Args {
         for path in [&self.csv, &self.markdown, &self.plot].into_iter().flatten() {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-                return Err(UsageError::mark(anyhow::anyhow!("{}: no such folder", folder.display())));
+                check_inputs([folder])?;
+                return Err(UsageError::mark(anyhow::anyhow!("{} is no folder", folder.display())));
             }
         }
+        check_inputs([&self.pred, &self.truth, &self.slides])?;
         let evaluation = evaluate(&self.job(), &Interrupts)?;
         self.write_files(&evaluation)?;
         if !self.common.json {
@@ -133,6 +135,6 @@ fn print_table(rows: &[Vec<String>]) -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = hubmap_cli::parse();
     hubmap_cli::run(&args.common, |_| args.run())
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hubmap_io::{Rle, Size, write_mask_tiff};
 use hubmap_synth::{FileFormat, SlideSpec, SyntheticSlide, write_slide};
-use hubmap_test_support::{Ran, fixture, json, run};
+use hubmap_test_support::{Ran, check_command_line, fixture, json, run};
 
 fn evaluate(folder: &Path, more: &[&str]) -> Ran {
     let path = |name: &str| folder.join(name).display().to_string();
@@ -80,9 +80,19 @@ fn everything_on_leaves_tables_and_a_plot() {
 
     let nowhere = text("nowhere/a.csv");
     let ran = run(env!("CARGO_BIN_EXE_hubmap-evaluate"), args.into_iter().chain(["--csv", &nowhere]));
-    ran.assert_error(2, &["nowhere", "no such folder"]);
+    ran.assert_error(2, &["no such file or folder", "nowhere"]);
     let args = ["--pred", &out, "--truth", &truth, "--slides", &slides, "--plot", &files[2]];
     assert_eq!(run(env!("CARGO_BIN_EXE_hubmap-evaluate"), args).code, 2);
+}
+
+#[test]
+fn flags_of_others_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    place(dir.path(), "id,predicted\na,6 10\n");
+    for flag in [["--device", "flex"], ["--set", "infer.threshold=0.4"], ["--config", "a.toml"]] {
+        let ran = evaluate(dir.path(), &flag);
+        assert!(ran.code == 2 && ran.stderr.contains(flag[0]), "{ran:?}");
+    }
 }
 
 #[test]
@@ -94,6 +104,11 @@ fn wrong_tables_are_named() {
     evaluate(dir.path(), &[]).assert_error(1, &["pred.csv"]);
     std::fs::write(dir.path().join("pred.csv"), "id,predicted\na,1199 10\n").unwrap();
     evaluate(dir.path(), &[]).assert_error(1, &["a", "40x30"]);
-    std::fs::remove_file(dir.path().join("pred.csv")).unwrap();
-    evaluate(dir.path(), &[]).assert_error(1, &["pred.csv"]);
+    std::fs::rename(dir.path().join("pred.csv"), dir.path().join("pred_.csv")).unwrap();
+    evaluate(dir.path(), &[]).assert_error(2, &["pred.csv; did you mean", "pred_.csv?"]);
+}
+
+#[test]
+fn the_command_line_is_that_of_all_executables() {
+    check_command_line(env!("CARGO_BIN_EXE_hubmap-evaluate"), false, false);
 }

@@ -5,17 +5,16 @@ mod args;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use clap::Parser;
-use hubmap_cli::{InferBars, Outcome};
-use hubmap_infer::{
-    ArchitectureFlags, ModelFolder, OutputPlan, find_slides, hash_files, id_order, predict_slides,
-};
+use hubmap_cli::{InferBars, Outcome, check_inputs, part_name};
+use hubmap_infer::{ArchitectureFlags, ModelFolder, OutputPlan, hash_files, id_order, predict_slides};
 
 use crate::args::Args;
 
 fn run(args: &Args, progress: &hubmap_cli::Progress) -> Result<Outcome> {
     let Args { encoder, decoder, attention, .. } = *args;
-    let slides = find_slides(&args.slides)?;
+    check_inputs([&args.model].into_iter().chain(args.slides.inputs()).chain(&args.sample_submission))?;
+    let shard = args.shard.shard()?;
+    let slides = args.slides.find(shard)?;
     let folder = ModelFolder::open(&args.model, ArchitectureFlags { encoder, decoder, attention })?;
     let order = args.sample_submission.as_deref().map(id_order).transpose()?.unwrap_or_default();
     let plan = OutputPlan {
@@ -23,10 +22,12 @@ fn run(args: &Args, progress: &hubmap_cli::Progress) -> Result<Outcome> {
         kinds: args.write.clone(),
         order,
         reuse_finished: !args.overwrite,
+        part: shard.map(part_name),
+        scratch: args.scratch.clone(),
     };
     let model = hash_files(folder.checkpoints.iter().map(|checkpoint| &checkpoint.path))?;
     let config = args.settings()?;
-    let devices = args.common.device.devices();
+    let devices = args.networks.device.devices();
     // With fewer slides than devices all devices share each slide; else every slide has one of its own.
     let groups: Vec<_> =
         if slides.len() < devices.len() { vec![&devices[..]] } else { devices.chunks(1).collect() };
@@ -34,11 +35,15 @@ fn run(args: &Args, progress: &hubmap_cli::Progress) -> Result<Outcome> {
     let mut predictors = predictors.collect::<Result<Vec<_>>>()?;
     tracing::info!("{} from {}, {} weights", folder.model, folder.path.display(), folder.checkpoints.len());
     let summary = predict_slides(&mut predictors, &model, &slides, &plan, &InferBars::new(progress))?;
-    ensure!(!summary.slides.is_empty(), "none of {} slides could be predicted", slides.len());
+    ensure!(
+        !summary.slides.is_empty() || slides.is_empty(),
+        "none of {} slides could be predicted",
+        slides.len()
+    );
     Ok(Outcome { summary: serde_json::to_value(&summary)?, n_failed: summary.failed.len() })
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = hubmap_cli::parse();
     hubmap_cli::run(&args.common, |progress| run(&args, progress))
 }

@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
+use hubmap_io::Size;
 use hubmap_synth::{FileFormat, SlideSpec, SyntheticSlide, write_slide};
-use hubmap_test_support::{Ran, files_under, fixture, run};
+use hubmap_test_support::{Ran, check_command_line, files_under, fixture, run};
 use tempfile::TempDir;
 
 const WEIGHTS: &str = "models/tiny_trained_unet_regnety_002.f16.safetensors";
@@ -23,7 +24,11 @@ impl Place {
     }
 
     fn slide(&self, name: &str) -> PathBuf {
-        let slide = SyntheticSlide::new(SlideSpec::new(hubmap_io::Size::new(300, 200), 1)).unwrap();
+        self.slide_of(name, Size::new(300, 200))
+    }
+
+    fn slide_of(&self, name: &str, size: Size) -> PathBuf {
+        let slide = SyntheticSlide::new(SlideSpec::new(size, 1)).unwrap();
         let path = self.path(name);
         write_slide(&path, &slide, FileFormat::default()).unwrap();
         path
@@ -58,7 +63,7 @@ impl Place {
 fn a_wrong_slide_path_is_named() {
     let place = Place::new();
     let ran = place.infer(&fixture(WEIGHTS), &place.path("nowhere.tiff"), &[]);
-    ran.assert_error(1, &["nowhere.tiff"]);
+    ran.assert_error(2, &["no such file or folder", "nowhere.tiff"]);
     assert!(place.outputs().is_empty());
 }
 
@@ -75,8 +80,55 @@ fn an_empty_folder_is_named() {
 fn a_wrong_model_path_is_named() {
     let place = Place::new();
     let slide = place.slide("a.tiff");
-    place.infer(&place.path("no_model"), &slide, &[]).assert_error(1, &["no_model"]);
+    place.infer(&place.path("no_model"), &slide, &[]).assert_error(2, &["no_model"]);
     assert!(place.outputs().is_empty());
+}
+
+#[test]
+fn a_fold_without_its_weights_is_named() {
+    let place = Place::new();
+    let slide = place.slide("a.tiff");
+    let models = place.path("run/fold_0/models");
+    std::fs::create_dir_all(&models).unwrap();
+    std::fs::write(
+        place.path("run/config.toml"),
+        "[model]\nencoder = \"regnety_002\"\ndecoder = \"unet\"\nattention = \"none\"",
+    )
+    .unwrap();
+    let ran = place.infer(&place.path("run"), &slide, &[]);
+    ran.assert_error(1, &["fold_0/models", "checkpoint"]);
+    assert!(place.outputs().is_empty());
+}
+
+#[test]
+fn slides_that_vanish_meanwhile_are_reported_and_the_others_are_whole() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("slides")).unwrap();
+    let first = place.slide_of("slides/a.tiff", Size::new(1400, 1000));
+    let second = place.slide("slides/b.tiff");
+    place.slide("slides/c.tiff");
+    let journal = place.path("out/predicts/under_way/a.blocks");
+    let ran = std::thread::scope(|scope| {
+        // The first slide is open by the time that its journal is there; the others are not.
+        scope.spawn(|| {
+            while !journal.exists() && !place.path("out/summary.json").exists() {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            std::fs::remove_file(&first).unwrap();
+            std::fs::remove_file(&second).unwrap();
+        });
+        place.infer(&fixture(WEIGHTS), &place.path("slides"), &["--set", "infer.block=64", "--json"])
+    });
+    ran.assert_error(3, &["a.tiff", "b.tiff"]);
+    let summary: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let failed = summary["failed"].as_array().unwrap();
+    assert_eq!(failed.iter().map(|slide| slide["id"].as_str().unwrap()).collect::<Vec<_>>(), ["a", "b"]);
+    let outputs = place.outputs();
+    let whole = |id: &str| outputs.contains(&format!("predicts/done/{id}.json"));
+    assert_eq!(["a", "b", "c"].map(whole), [false, false, true]);
+    let is_left = |file: &&String| file.contains("/a.") || file.contains("/b.");
+    let left: Vec<_> = outputs.iter().filter(is_left).collect();
+    assert!(left.iter().all(|file| **file == "predicts/under_way/a.blocks"), "{left:?}");
 }
 
 #[test]
@@ -144,4 +196,9 @@ fn an_unknown_device_is_refused_with_those_that_exist() {
     let ran = place.infer(&fixture(WEIGHTS), &place.path("a.tiff"), &["--device", "abacus"]);
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("abacus") && ran.stderr.contains("flex"), "{ran:?}");
+}
+
+#[test]
+fn the_command_line_is_that_of_all_executables() {
+    check_command_line(env!("CARGO_BIN_EXE_hubmap-infer"), true, true);
 }

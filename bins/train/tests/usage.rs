@@ -1,6 +1,6 @@
 //! What a user sees who gets something wrong: one clear sentence, an exit code, and no run folder.
 
-use hubmap_test_support::{Ran, files_under, run};
+use hubmap_test_support::{Ran, check_command_line, files_under, run};
 use tempfile::TempDir;
 
 fn train(place: &TempDir, more: &[&str]) -> Ran {
@@ -41,4 +41,9 @@ fn missing_tiles_are_named() {
 fn a_missing_config_is_named() {
     let place = tempfile::tempdir().unwrap();
     train(&place, &["--config", "no_such.toml"]).assert_error(2, &["no_such.toml"]);
+}
+
+#[test]
+fn the_command_line_is_that_of_all_executables() {
+    check_command_line(env!("CARGO_BIN_EXE_hubmap-train"), true, true);
 }

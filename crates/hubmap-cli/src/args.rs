@@ -1,26 +1,14 @@
-//! Flags that every executable has.
+//! Flags that executables share, so that each means the same everywhere.
 
 use std::path::PathBuf;
 
 use crate::device::DeviceList;
+use crate::generate::Generate;
 
 /// Flags that every executable has (`#[command(flatten)]` it).
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Common options")]
 pub struct CommonArgs {
-    /// TOML file laid over the built-in settings; give it several times to lay several over one another
-    #[arg(long, value_name = "FILE", global = true)]
-    pub config: Vec<PathBuf>,
-
-    /// One setting, such as `train.epochs=20`; wins over every file
-    #[arg(long, value_name = "TABLE.KEY=VALUE", global = true)]
-    pub set: Vec<String>,
-
-    /// Where networks run: flex (pure-Rust CPU); in builds with the feature of that name tch:cpu, tch:cuda:N, wgpu or
-    /// cuda:N; several devices of one machine as in tch:cuda:0,1
-    #[arg(long, value_name = "DEVICE", default_value = "flex", global = true)]
-    pub device: DeviceList,
-
     /// Worker threads [default: one per core]
     #[arg(long, value_name = "N", global = true)]
     pub threads: Option<std::num::NonZeroUsize>,
@@ -33,7 +21,45 @@ pub struct CommonArgs {
     #[arg(short, long, global = true)]
     pub quiet: bool,
 
-    /// Print one machine-readable summary object on stdout at the end
+    /// For programs: one summary object on stdout at the end, and every line on stderr an object
+    ///
+    /// Lines on stderr have `timestamp`, `level` and `message`; those of progress also `step`, `done`, `total`, `unit`,
+    /// `seconds` and `per_second`. Nothing else is written to stdout.
     #[arg(long, global = true)]
     pub json: bool,
+
+    /// Print a man page, completions of a shell, or the built-in settings, and do nothing else
+    ///
+    /// `man` and `markdown` hold this help; `bash`, `zsh`, `fish`, `elvish` and `powershell` complete the arguments;
+    /// `settings` is the TOML file of all settings with their defaults, to start one's own from.
+    #[arg(long, value_name = "WHAT", value_enum, exclusive = true)]
+    pub generate: Option<Generate>,
+}
+
+/// Flags of executables that have settings.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Settings")]
+pub struct ConfigArgs {
+    /// TOML file laid over the built-in settings; give it several times to lay several over one another
+    #[arg(long, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+
+    /// One setting, such as `train.epochs=20`; wins over every file
+    ///
+    /// A value is written as in TOML, such as `--set data.folds=["0e"]`; what is no TOML is taken as a string.
+    #[arg(long, value_name = "TABLE.KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// Flags of executables that run networks.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Networks")]
+pub struct DeviceArgs {
+    /// Where networks run: flex (pure-Rust CPU); in builds with the feature of that name tch:cpu, tch:cuda:N, wgpu or
+    /// cuda:N
+    ///
+    /// Several devices of one machine are named as in tch:cuda:0,1. docs/devices.md tells which is fast, and how to build
+    /// for it.
+    #[arg(long, value_name = "DEVICE", default_value = "flex")]
+    pub device: DeviceList,
 }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 #[cfg(feature = "networks")]
 use burn::tensor::Device;
 
+use crate::nearest::nearest;
+
 /// A device as written after `--device`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceSpec {
@@ -30,12 +32,16 @@ pub enum DeviceSpec {
 pub enum DeviceError {
     /// A name that no device has.
     #[error(
-        "no device `{0}`: there are flex (pure-Rust CPU), tch:cpu and tch:cuda:N (LibTorch), wgpu, wgpu:N and cuda:N \
-         (Burn's GPU backends), N from 0; several as in tch:cuda:0,1"
+        "no device `{0}`{near}: there are flex (pure-Rust CPU), tch:cpu and tch:cuda:N (LibTorch), wgpu, wgpu:N and cuda:N \
+         (Burn's GPU backends), N from 0; several as in tch:cuda:0,1",
+        near = nearest_device(.0)
     )]
     Unknown(String),
     /// A device that this build was made without.
-    #[error("device `{name}` is not in this build: build with `--features {feature}`, see docs/devices.md")]
+    #[error(
+        "device `{name}` is not in this build; build it in: `cargo build --release --features {feature} --bin hubmap-train \
+         --bin hubmap-infer`, see docs/devices.md"
+    )]
     NotBuilt {
         /// What was asked for.
         name: String,
@@ -58,6 +64,16 @@ pub enum DeviceError {
     /// Several devices where one is wanted.
     #[error("{0} devices are named, but this runs on one")]
     Several(usize),
+}
+
+/// What a user who names no device may have meant.
+fn nearest_device(name: &str) -> String {
+    let near = match name {
+        "cpu" => Some("flex"),
+        "gpu" | "cuda" => Some("tch:cuda:0"),
+        _ => nearest(name, ["flex", "tch:cpu", "tch:cuda:0", "wgpu", "cuda:0"]),
+    };
+    near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
 }
 
 impl FromStr for DeviceSpec {
@@ -253,6 +269,21 @@ mod tests {
         for name in ["cpu", "tch", "tch:cuda", "tch:cuda:x", "tch:cuda:0,1", "cuda", "wgpu:", "flex:0", ""] {
             assert_eq!(name.parse::<DeviceSpec>(), Err(DeviceError::Unknown(name.to_owned())));
         }
+    }
+
+    #[test]
+    fn the_nearest_device_is_named() {
+        for (wrong, right) in [
+            ("cpu", "`flex`"),
+            ("cuda", "`tch:cuda:0`"),
+            ("tch:cdua:0", "`tch:cuda:0`"),
+            ("felx", "`flex`"),
+            ("wpgu", "`wgpu`"),
+        ] {
+            let message = DeviceError::Unknown(wrong.to_owned()).to_string();
+            assert!(message.contains(&format!("did you mean {right}?")), "{message}");
+        }
+        assert!(!DeviceError::Unknown("abacus".to_owned()).to_string().contains("mean"));
     }
 
     #[test]

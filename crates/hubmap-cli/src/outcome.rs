@@ -40,7 +40,7 @@ impl UsageError {
 /// Runs an executable: starts logging and threads, reports the error or the summary, gives the exit code of
 /// the common contract (0 done, 1 failed, 2 wrong usage or config, 3 some inputs failed, 75 interrupted).
 pub fn run(args: &CommonArgs, job: impl FnOnce(&Progress) -> anyhow::Result<Outcome>) -> ExitCode {
-    let progress = Progress::new(args.quiet);
+    let progress = Progress::new(args);
     logging::start(args, progress.bars());
     interrupt::listen();
     if let Some(n) = args.threads {
@@ -59,7 +59,7 @@ pub fn run(args: &CommonArgs, job: impl FnOnce(&Progress) -> anyhow::Result<Outc
             ExitCode::from(interrupt::EXIT_CODE)
         }
         Err(error) => {
-            progress.line(&format!("error: {}", one_line(&error)));
+            progress.error(&one_line(&error));
             ExitCode::from(if error.downcast_ref::<UsageError>().is_some() { 2 } else { 1 })
         }
     }

@@ -1,10 +1,14 @@
-//! Progress: bars on a terminal, plain lines elsewhere, nothing with `--quiet`.
+//! Progress: bars on a terminal, plain lines elsewhere, objects with `--json`, nothing with `--quiet`.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use serde_json::{Map, Value, json};
+
+use crate::args::CommonArgs;
+use crate::logging::json_line;
 
 /// Time between two plain lines of one step.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -14,6 +18,7 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 pub struct Progress {
     bars: MultiProgress,
     mode: Mode,
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,25 +29,25 @@ enum Mode {
 }
 
 impl Progress {
-    /// Bars if stderr is a terminal, else lines, else nothing if `quiet`.
-    pub fn new(quiet: bool) -> Self {
-        let mode = match (quiet, std::io::stderr().is_terminal()) {
-            (true, _) => Mode::Quiet,
-            (false, true) => Mode::Bars,
-            (false, false) => Mode::Lines,
+    /// Bars if stderr is a terminal, else lines, else nothing with `--quiet`; with `--json` every line is an object.
+    pub fn new(args: &CommonArgs) -> Self {
+        let mode = if args.quiet {
+            Mode::Quiet
+        } else if args.json || !std::io::stderr().is_terminal() {
+            Mode::Lines
+        } else {
+            Mode::Bars
         };
         let bars = MultiProgress::new();
         if mode != Mode::Bars {
             bars.set_draw_target(ProgressDrawTarget::hidden());
         }
-        Self { bars, mode }
+        Self { bars, mode, json: args.json }
     }
 
-    /// A line on stderr, above any bars; also with `--quiet`, so for errors and results only.
+    /// A line on stderr, above any bars; also with `--quiet`, so for results only.
     pub fn line(&self, text: &str) {
-        self.bars.suspend(|| {
-            let _stderr_closed = writeln!(std::io::stderr().lock(), "{text}");
-        });
+        self.write("INFO", text, text);
     }
 
     /// Like [`Progress::line`], but silent with `--quiet`.
@@ -50,6 +55,16 @@ impl Progress {
         if self.mode != Mode::Quiet {
             self.line(text);
         }
+    }
+
+    /// An error, as a line `error: …`.
+    pub fn error(&self, text: &str) {
+        self.write("ERROR", &format!("error: {text}"), text);
+    }
+
+    fn write(&self, level: &str, text: &str, message: &str) {
+        let object = self.json.then(|| json_line(level, message.trim(), Map::new()));
+        self.bars.suspend(|| write_stderr(object.as_deref().unwrap_or(text)));
     }
 
     /// Starts a step of `total` items, each a `unit` such as `tiles`.
@@ -70,12 +85,16 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(200));
         }
         let lines = (self.mode == Mode::Lines).then(|| Mutex::new(Instant::now()));
-        Bar { inner: bar, unit: unit.to_owned(), lines, started: Instant::now() }
+        Bar { inner: bar, unit: unit.to_owned(), lines, json: self.json, started: Instant::now() }
     }
 
     pub(crate) const fn bars(&self) -> &MultiProgress {
         &self.bars
     }
+}
+
+fn write_stderr(line: &str) {
+    let _stderr_closed = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// One step under way. Shared by threads.
@@ -85,6 +104,7 @@ pub struct Bar {
     unit: String,
     /// Time of the last plain line, where lines take the place of bars.
     lines: Option<Mutex<Instant>>,
+    json: bool,
     started: Instant,
 }
 
@@ -126,11 +146,24 @@ impl Bar {
         let rate = done as f64 / seconds.max(1e-3);
         let total = self.inner.length().unwrap_or(done);
         let left = total.saturating_sub(done) as f64 / rate.max(1e-9);
-        let left = if done < total && done > 0 { format!(", {left:.0} s left") } else { String::new() };
+        let left = (done < total && done > 0).then_some(left);
         let (label, unit, message) = (self.inner.prefix(), &self.unit, self.inner.message());
+        if self.json {
+            let tenths = |value: f64| (value * 10.0).round() / 10.0;
+            let mut more = Map::from_iter([
+                ("step".to_owned(), json!(label)),
+                ("done".to_owned(), json!(done)),
+                ("total".to_owned(), json!(total)),
+                ("unit".to_owned(), json!(unit)),
+                ("seconds".to_owned(), json!(tenths(seconds))),
+                ("per_second".to_owned(), json!(tenths(rate))),
+            ]);
+            more.extend(left.map(|left| ("seconds_left".to_owned(), Value::from(tenths(left)))));
+            return write_stderr(&json_line("INFO", &message, more));
+        }
+        let left = left.map_or_else(String::new, |left| format!(", {left:.0} s left"));
         let line = format!("{label}: {done}/{total} {unit} ({rate:.1}/s, {seconds:.0} s{left}) {message}");
-        let line = line.trim_end();
-        let _stderr_closed = writeln!(std::io::stderr().lock(), "{line}");
+        write_stderr(line.trim_end());
     }
 }
 

@@ -19,15 +19,17 @@ mod stamp;
 mod tiles;
 mod workers;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use hubmap_files::remove_unfinished_of;
+use hubmap_jobs::Shard;
 
 pub use report::{DataGenReport, FoldReport, SlideFailure, SlideReport, TileCounts};
 pub use splits::{Manifest, ManifestFold};
 
 use crate::config::DataGenConfig;
-use crate::slide::Competition;
+use crate::slide::{Competition, TrainSlide};
 use folders::{OutputDir, create_dir, cuts_name, remove_unfinished};
 use plan::SlidePlan;
 use record::{Outcome, Outcomes, SlideRecord};
@@ -91,39 +93,15 @@ pub fn generate(
     remove_unfinished(&output.splits())?;
 
     let mut report = DataGenReport { removed, ..DataGenReport::default() };
-    let mut plans = Vec::new();
-    for entry in &competition.train {
-        match SlidePlan::of(entry, &output, config) {
-            Ok(plan) => plans.push(plan),
-            Err(error) => report.fail(&entry.id, &error),
-        }
-    }
-    let unfinished = plans.iter().filter(|plan| plan.finished().is_none()).collect::<Vec<_>>();
-    let mut records = plans
-        .iter()
-        .filter_map(|plan| Some((plan, plan.finished()?.clone())))
-        .collect::<Vec<(&SlidePlan<'_>, SlideRecord)>>();
-    if !unfinished.is_empty() {
-        splits::revoke(&output)?;
-        create_dir(&output.big_masks())?;
-        let results = workers::run(&unfinished, &output, config, progress)?;
-        for (plan, result) in unfinished.into_iter().zip(results) {
-            match result {
-                Ok(record) => records.push((plan, record)),
-                Err(error) => report.fail(&plan.entry.id, &error),
-            }
-        }
-    }
-    records.sort_by(|(a, _), (b, _)| a.entry.id.cmp(&b.entry.id));
-    report.failures.sort_by(|a, b| a.slide.cmp(&b.slide));
-    report.slides = records.iter().map(|(plan, record)| slide_report(plan, record, config)).collect();
+    let slides: Vec<&TrainSlide> = competition.train.iter().collect();
+    let finished = cut(&slides, &output, config, &mut report, progress)?;
     if !report.failures.is_empty() {
         splits::revoke(&output)?;
         return Ok(report);
     }
 
-    let tiles = records.iter().map(|(plan, record)| SlideTiles {
-        slide: &plan.entry.id,
+    let tiles = finished.iter().map(|(id, record)| SlideTiles {
+        slide: id,
         kinds: config
             .kinds
             .iter()
@@ -140,6 +118,82 @@ pub fn generate(
     }
     report.folds = folds.iter().map(fold_report).collect();
     Ok(report)
+}
+
+/// Cuts the slides of one part of the competition folder; jobs with the other parts may be at work in `output` meanwhile.
+///
+/// The splits, which need all slides, are left to a run of [`generate`] when all parts are done; it finds their tiles.
+/// Slides are dealt out by the sizes of their files. For the rest, see [`generate`].
+///
+/// # Errors
+///
+/// As for [`generate`]; also if another job is at a slide of this part.
+pub fn generate_part(
+    input: &Path,
+    output: &Path,
+    config: &DataGenConfig,
+    shard: Shard,
+    progress: &dyn Progress,
+) -> Result<DataGenReport> {
+    config.validate()?;
+    let competition = Competition::open(input)?;
+    Sorting::new(config, &competition.train_ids())?;
+    let output = OutputDir::new(output);
+    let _lock = output.state().lock_shared()?;
+
+    let n_bytes = |slide: &TrainSlide| std::fs::metadata(&slide.tiff).map_or(0, |file| file.len());
+    let sizes: Vec<u64> = competition.train.iter().map(n_bytes).collect();
+    let slides: Vec<&TrainSlide> =
+        shard.select(&sizes).into_iter().map(|place| &competition.train[place]).collect();
+    let _slide_locks =
+        slides.iter().map(|slide| output.state().lock_slide(&slide.id)).collect::<Result<Vec<_>>>()?;
+    for slide in &slides {
+        remove_unfinished(&output.state().slide(&slide.id))?;
+    }
+    let masks: Vec<PathBuf> = slides.iter().map(|slide| output.big_mask(&slide.id)).collect();
+    remove_unfinished_of(&masks).with_context(|| format!("cannot clean {}", output.big_masks().display()))?;
+
+    let part = Some(shard.to_string());
+    let mut report = DataGenReport { part, ..DataGenReport::default() };
+    cut(&slides, &output, config, &mut report, progress)?;
+    Ok(report)
+}
+
+/// Cuts what is missing of slides, and returns those that are finished, sorted by id.
+fn cut(
+    slides: &[&TrainSlide],
+    output: &OutputDir,
+    config: &DataGenConfig,
+    report: &mut DataGenReport,
+    progress: &dyn Progress,
+) -> Result<Vec<(String, SlideRecord)>> {
+    let mut plans = Vec::new();
+    for &entry in slides {
+        match SlidePlan::of(entry, output, config) {
+            Ok(plan) => plans.push(plan),
+            Err(error) => report.fail(&entry.id, &error),
+        }
+    }
+    let unfinished = plans.iter().filter(|plan| plan.finished().is_none()).collect::<Vec<_>>();
+    let mut records = plans
+        .iter()
+        .filter_map(|plan| Some((plan, plan.finished()?.clone())))
+        .collect::<Vec<(&SlidePlan<'_>, SlideRecord)>>();
+    if !unfinished.is_empty() {
+        splits::revoke(output)?;
+        create_dir(&output.big_masks())?;
+        let results = workers::run(&unfinished, output, config, progress)?;
+        for (plan, result) in unfinished.into_iter().zip(results) {
+            match result {
+                Ok(record) => records.push((plan, record)),
+                Err(error) => report.fail(&plan.entry.id, &error),
+            }
+        }
+    }
+    records.sort_by(|(a, _), (b, _)| a.entry.id.cmp(&b.entry.id));
+    report.failures.sort_by(|a, b| a.slide.cmp(&b.slide));
+    report.slides = records.iter().map(|(plan, record)| slide_report(plan, record, config)).collect();
+    Ok(records.into_iter().map(|(plan, record)| (plan.entry.id.clone(), record)).collect())
 }
 
 /// Removes the outputs of slides that are not in the input; returns their ids.

@@ -67,12 +67,12 @@ pub struct TrainSlide {
     pub id: String,
     /// The pixels.
     pub tiff: PathBuf,
-    /// Outlines of the glomeruli, `<id>.json` or `<id>.json.gz`.
+    /// Outlines of the glomeruli, `<id>.json` or `<id>.geojson`, or either compressed as `.gz`.
     pub objects: PathBuf,
     /// Outlines of cortex and medulla, where there are any.
     pub anatomy: Option<PathBuf>,
-    /// Run-length encoding of the mask, from `train.csv`.
-    pub encoding: String,
+    /// Run-length encoding of the mask, from `train.csv`; without that table the outlines of the objects are filled.
+    pub encoding: Option<String>,
     /// The file that [`TrainSlide::encoding`] is from.
     table: PathBuf,
 }
@@ -86,15 +86,22 @@ impl TrainSlide {
     pub fn open(&self) -> Result<Slide> {
         let mut slide = Slide::open(&self.id, &self.tiff)?;
         let size = slide.reader.size();
-        let mask = Rle::parse(&self.encoding).and_then(|rle| rle.decode(size)).with_context(|| {
-            format!(
-                "{}: the encoding of slide {} does not describe a mask of {size}",
-                self.table.display(),
-                self.id
-            )
-        })?;
-        slide.mask = Some(mask);
         slide.features = read_annotations(&self.objects)?;
+        slide.mask = Some(match &self.encoding {
+            Some(encoding) => Rle::parse(encoding).and_then(|rle| rle.decode(size)).with_context(|| {
+                format!(
+                    "{}: the encoding of slide {} does not describe a mask of {size}",
+                    self.table.display(),
+                    self.id
+                )
+            })?,
+            None => {
+                let mut mask = Mask::new(size);
+                let polygons = slide.features.iter().flat_map(|feature| &feature.polygons);
+                polygons.for_each(|polygon| mask.fill_polygon(polygon));
+                mask
+            }
+        });
         slide.anatomy = self.anatomy.as_deref().map(read_annotations).transpose()?;
         Ok(slide)
     }
@@ -114,7 +121,7 @@ pub struct TestSlide {
 /// A folder as the competition ships it (pipeline, section 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Competition {
-    /// Slides of `train.csv`, sorted by id.
+    /// Slides under `train/`, sorted by id.
     pub train: Vec<TrainSlide>,
     /// Slides under `test/`, sorted by id; none if there is no such folder.
     pub test: Vec<TestSlide>,
@@ -132,41 +139,48 @@ impl Competition {
     ///
     /// # Errors
     ///
-    /// There are no training slides, `train.csv` is missing or broken, or a slide lacks its row, its TIFF or
-    /// its annotations.
+    /// There are no training slides, `train.csv` is there but broken, or a slide lacks its row in it, its file or its
+    /// annotations.
     pub fn open(dir: &Path) -> Result<Self> {
         let train_dir = dir.join("train");
         let test_dir = dir.join("test");
         ensure!(
             train_dir.is_dir(),
-            "{}: no folder `train` in it; expected the unpacked competition data with train/, test/ and train.csv",
+            "{}: no folder `train` in it; expected slides as train/<id>.tiff with their outlines as train/<id>.geojson",
             dir.display()
         );
-        let tiffs = tiffs_in(&train_dir)?;
-        ensure!(!tiffs.is_empty(), "{}: no slides (*.tiff) in it", train_dir.display());
+        let tiffs = slides_in(&train_dir)?;
+        ensure!(!tiffs.is_empty(), "{}: no slides (*.tiff, *.svs) in it", train_dir.display());
         let table = dir.join("train.csv");
-        let mut encodings = read_encodings(&table)?;
+        let mut encodings = if table.exists() { Some(read_encodings(&table)?) } else { None };
         let train = tiffs
             .into_iter()
             .map(|(id, tiff)| {
-                let Some(encoding) = encodings.remove(&id) else {
-                    bail!("{}: slide {id} has no row in {}", tiff.display(), table.display());
-                };
+                let encoding = encodings.as_mut().map(|encodings| {
+                    let row = encodings.remove(&id);
+                    row.with_context(|| {
+                        format!("{}: slide {id} has no row in {}", tiff.display(), table.display())
+                    })
+                });
+                let encoding = encoding.transpose()?;
                 let anatomy = anatomy_of(&train_dir, &id);
-                let objects = first_file(&train_dir, &id, [".json", ".json.gz"]).with_context(|| {
-                    format!("{}: slide {id} has no annotations {id}.json beside it", tiff.display())
+                let objects = outlines(&train_dir, &id).with_context(|| {
+                    format!(
+                        "{}: slide {id} has no annotations {id}.geojson or {id}.json beside it",
+                        tiff.display()
+                    )
                 })?;
                 Ok(TrainSlide { objects, tiff, anatomy, encoding, id, table: table.clone() })
             })
             .collect::<Result<Vec<_>>>()?;
-        if let Some(id) = encodings.keys().next() {
+        if let Some(id) = encodings.iter().flatten().map(|(id, _)| id).next() {
             bail!(
                 "{}: slide {id} has no file {}",
                 table.display(),
                 train_dir.join(format!("{id}.tiff")).display()
             );
         }
-        let test = if test_dir.is_dir() { tiffs_in(&test_dir)? } else { BTreeMap::new() };
+        let test = if test_dir.is_dir() { slides_in(&test_dir)? } else { BTreeMap::new() };
         let test =
             test.into_iter().map(|(id, tiff)| TestSlide { anatomy: anatomy_of(&test_dir, &id), tiff, id });
         Ok(Self { train, test: test.collect() })
@@ -180,26 +194,28 @@ impl Competition {
 
 /// The outlines of anatomical structures that lie beside the slide `id` in `dir`, if they do.
 pub fn anatomy_of(dir: &Path, id: &str) -> Option<PathBuf> {
-    first_file(dir, id, ["-anatomical-structure.json", "-anatomical-structure.json.gz"])
+    outlines(dir, &format!("{id}-anatomical-structure"))
 }
 
-/// The first of `<id><ending>` that exists.
-fn first_file(dir: &Path, id: &str, endings: [&str; 2]) -> Option<PathBuf> {
-    endings.iter().map(|ending| dir.join(format!("{id}{ending}"))).find(|path| path.is_file())
+/// The first file of annotations called `name` that exists; the competition has `.json`, QuPath exports `.geojson`.
+fn outlines(dir: &Path, name: &str) -> Option<PathBuf> {
+    let endings = ["json", "json.gz", "geojson", "geojson.gz"];
+    endings.iter().map(|ending| dir.join(format!("{name}.{ending}"))).find(|path| path.is_file())
 }
 
-/// Ids and paths of the TIFF files in a folder.
-fn tiffs_in(dir: &Path) -> Result<BTreeMap<String, PathBuf>> {
+/// Ids and paths of the slides in a folder.
+fn slides_in(dir: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut tiffs = BTreeMap::new();
     for entry in std::fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
         let path = entry.with_context(|| format!("cannot list {}", dir.display()))?.path();
-        let is_tiff =
-            path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tiff") || e.eq_ignore_ascii_case("tif"));
+        let is_slide = path.extension().is_some_and(|extension| {
+            ["tiff", "tif", "svs"].iter().any(|e| extension.eq_ignore_ascii_case(e))
+        });
         let Some(id) = path.file_stem().and_then(|stem| stem.to_str()).filter(|id| !id.starts_with('.'))
         else {
             continue;
         };
-        if !is_tiff {
+        if !is_slide {
             continue;
         }
         if let Some(other) = tiffs.insert(id.to_owned(), path.clone()) {
@@ -211,11 +227,6 @@ fn tiffs_in(dir: &Path) -> Result<BTreeMap<String, PathBuf>> {
 
 /// Encodings of `train.csv` by slide id.
 fn read_encodings(table: &Path) -> Result<BTreeMap<String, String>> {
-    ensure!(
-        table.is_file(),
-        "{}: no such file; it holds the masks of the training slides as columns id,encoding",
-        table.display()
-    );
     let mut reader =
         csv::Reader::from_path(table).with_context(|| format!("cannot open {}", table.display()))?;
     let mut encodings = BTreeMap::new();
@@ -230,6 +241,8 @@ fn read_encodings(table: &Path) -> Result<BTreeMap<String, String>> {
 
 #[cfg(test)]
 mod tests {
+    use hubmap_io::{Size, TiffSpec, TiffWriter, write_annotations};
+
     use super::*;
 
     #[test]
@@ -243,7 +256,7 @@ mod tests {
         std::fs::create_dir(dir.join("train")).unwrap();
         assert!(open().contains("no slides"), "{}", open());
         write("train/aa.tiff", "");
-        assert!(open().contains("train.csv: no such file"), "{}", open());
+        assert!(open().contains("aa.tiff: slide aa has no annotations aa.geojson or aa.json"), "{}", open());
         write("train.csv", "id,predicted\naa,1 2\n");
         assert!(open().contains("train.csv: expected rows of id,encoding"), "{}", open());
         write("train.csv", "id,encoding\nbb,1 2\n");
@@ -252,7 +265,7 @@ mod tests {
         assert!(open().contains("slide aa has two rows"), "{}", open());
         write("train.csv", "id,encoding\naa,1 2\nbb,\n");
         assert!(open().contains("aa.tiff: slide aa has no annotations"), "{}", open());
-        write("train/aa.json", "[]");
+        write("train/aa.geojson.gz", "");
         assert!(open().contains("train.csv: slide bb has no file"), "{}", open());
         write("train.csv", "id,encoding\naa,1 2\n");
         write("train/aa.tif", "");
@@ -261,12 +274,36 @@ mod tests {
 
         let competition = Competition::open(dir).unwrap();
         assert_eq!(competition.train_ids(), ["aa"]);
-        assert_eq!((competition.train[0].encoding.as_str(), &competition.test), ("1 2", &Vec::new()));
+        assert_eq!(competition.train[0].encoding.as_deref(), Some("1 2"));
+        assert!(competition.train[0].objects.ends_with("aa.geojson.gz") && competition.test.is_empty());
         std::fs::create_dir(dir.join("test")).unwrap();
         write("test/cc.tiff", "");
         write("test/cc-anatomical-structure.json", "[]");
         let competition = Competition::open(dir).unwrap();
         assert_eq!(competition.test[0].id, "cc");
         assert!(competition.test[0].anatomy.is_some());
+    }
+
+    #[test]
+    fn without_a_table_the_outlines_are_the_mask() {
+        let folder = tempfile::tempdir().unwrap();
+        let train = folder.path().join("train");
+        std::fs::create_dir(&train).unwrap();
+        let spec = TiffSpec::rgb(Size::new(40, 30));
+        let mut writer = TiffWriter::create(&train.join("aa.SVS"), spec).unwrap();
+        writer.write_rows(&ndarray::Array3::from_elem((30, 40, 3), 7)).unwrap();
+        writer.finish().unwrap();
+        let square = |x: f64, y: f64| {
+            let exterior = vec![[x, y], [x + 5.0, y], [x + 5.0, y + 4.0], [x, y + 4.0]];
+            Feature::new("glomerulus", Polygon { exterior, holes: Vec::new() })
+        };
+        write_annotations(&train.join("aa.geojson"), &[square(3.0, 2.0), square(20.0, 10.0)]).unwrap();
+
+        let competition = Competition::open(folder.path()).unwrap();
+        assert_eq!(competition.train[0].encoding, None);
+        let slide = competition.train[0].open().unwrap();
+        let mask = slide.mask.unwrap();
+        assert_eq!((mask.count_ones(), slide.features.len()), (40, 2));
+        assert!(mask.get(3, 2) && mask.get(24, 13) && !mask.get(25, 13));
     }
 }

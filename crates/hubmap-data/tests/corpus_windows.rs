@@ -1,39 +1,13 @@
 //! Windows around the objects of real HuBMAP annotations, in the folder that `HUBMAP_CORPUS` names.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hubmap_data::Slide;
 use hubmap_data::config::DataGenConfig;
 use hubmap_data::cut::{Cut, CutKind};
-use hubmap_io::{RasterReader, ReadOptions, Result, Size, Window, read_annotations};
-use ndarray::ArrayViewMut3;
+use hubmap_io::{Size, read_annotations};
+use hubmap_synth::PlainSlide;
 use serde_json::Value;
-
-/// A slide of which only the size is known.
-struct Blank(PathBuf, Size);
-
-impl RasterReader for Blank {
-    fn path(&self) -> &Path {
-        &self.0
-    }
-
-    fn size(&self) -> Size {
-        self.1
-    }
-
-    fn bands(&self) -> usize {
-        3
-    }
-
-    fn microns_per_px(&self) -> Option<f64> {
-        None
-    }
-
-    fn read_with(&self, _: Window, _: &ReadOptions<'_>, mut out: ArrayViewMut3<'_, u8>) -> Result<()> {
-        out.fill(0);
-        Ok(())
-    }
-}
 
 /// Area, area centroid and box of a closed ring, by the shoelace formula.
 fn measure(ring: &[[f64; 2]]) -> (f64, [f64; 2], [f64; 4]) {
@@ -74,7 +48,7 @@ fn every_object_of_the_competition_is_in_the_middle_of_its_window() {
         let width = if id == "c68fe75ea" { 49780 } else { row[1].parse().unwrap() };
         let size = Size::new(width, row[2].parse().unwrap());
         let features = read_annotations(&folder.join(file)).unwrap();
-        let reader = Box::new(Blank(PathBuf::from(id), size));
+        let reader = Box::new(PlainSlide { size, grey: 0 });
         let slide = Slide { id: id.to_owned(), reader, mask: None, features, anatomy: None };
         let cuts = Cut::all_of(&slide, &config).unwrap();
         let windows = cuts.iter().filter(|cut| cut.kind == CutKind::Objects).collect::<Vec<_>>();

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, TryLockError};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -9,8 +10,11 @@ use tempfile::{Builder, TempPath};
 /// Writers put out bytes of a few KiB at a time; network file systems want more at once.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// What names of files under way begin with.
+/// What names of files under way begin with; then comes their final name, [`MARK`] and a random part.
 const UNFINISHED: &str = ".unfinished-";
+const MARK: char = '~';
+/// Bytes of the final name that fit beside the rest into what file systems take.
+const MAX_NAME_BYTES: usize = 160;
 
 /// A file under way: buffered, seekable, and without its final name until [`PendingFile::commit`].
 ///
@@ -28,7 +32,8 @@ impl PendingFile {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let suffix = path.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
         let mut builder = Builder::new();
-        builder.prefix(UNFINISHED).suffix(suffix.as_deref().unwrap_or_default());
+        let prefix = format!("{UNFINISHED}{}{MARK}", beginning_of_name(path));
+        builder.prefix(&prefix).suffix(suffix.as_deref().unwrap_or_default());
         // The default is a private file, which the rename would keep; the umask still applies.
         #[cfg(unix)]
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o666);
@@ -84,17 +89,45 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.commit()
 }
 
+/// As much of a file's name as files under way have in theirs.
+fn beginning_of_name(path: &Path) -> String {
+    let mut name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    name.truncate(name.floor_char_boundary(MAX_NAME_BYTES));
+    name
+}
+
 /// Removes the files under way from a folder, which a writer that was killed leaves behind.
 ///
 /// Only for folders that nobody is writing to. A folder that does not exist has none.
 pub fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    remove_if(folder, |_| true)
+}
+
+/// Removes from the folders of `files` what a writer of these files that was killed left there.
+///
+/// For folders in which others write other files. Each folder is listed once.
+pub fn remove_unfinished_of(files: &[PathBuf]) -> io::Result<()> {
+    let mut names: HashMap<&Path, HashSet<String>> = HashMap::new();
+    for file in files {
+        let folder = file.parent().unwrap_or(Path::new(""));
+        names.entry(folder).or_default().insert(beginning_of_name(file));
+    }
+    names.iter().try_for_each(|(folder, names)| remove_if(folder, |name| names.contains(name)))
+}
+
+/// Removes files under way of which the final name, as far as it is known, is wanted.
+fn remove_if(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     };
     for entry in entries {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let Some(rest) = name.strip_prefix(UNFINISHED) else { continue };
+        if is_wanted(rest.rsplit_once(MARK).map_or(rest, |(name, _)| name)) {
             std::fs::remove_file(entry.path())?;
         }
     }
@@ -114,8 +147,17 @@ impl FolderLock {
     ///
     /// The file is made if needed and stays; it is always empty.
     pub fn take(path: &Path) -> io::Result<Option<Self>> {
-        let file = File::options().create(true).truncate(false).write(true).open(path)?;
-        match file.try_lock() {
+        Self::take_with(path, File::try_lock)
+    }
+
+    /// Takes a part in the lock, or `None` if another holds it for itself: others may have parts as well.
+    pub fn take_shared(path: &Path) -> io::Result<Option<Self>> {
+        Self::take_with(path, File::try_lock_shared)
+    }
+
+    fn take_with(path: &Path, lock: fn(&File) -> Result<(), TryLockError>) -> io::Result<Option<Self>> {
+        let file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
+        match lock(&file) {
             Ok(()) => Ok(Some(Self { file, is_effective: true })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
@@ -149,6 +191,43 @@ mod tests {
         drop(held);
         assert!(FolderLock::take(&path).unwrap().is_some());
         assert!(FolderLock::take(&folder.path().join("none/lock")).is_err());
+    }
+
+    #[test]
+    fn parts_of_a_lock_exclude_a_holder_of_the_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let parts = [
+            FolderLock::take_shared(&path).unwrap().unwrap(),
+            FolderLock::take_shared(&path).unwrap().unwrap(),
+        ];
+        if parts.iter().all(|part| part.is_effective) {
+            assert!(FolderLock::take(&path).unwrap().is_none());
+            drop(parts);
+            let whole = FolderLock::take(&path).unwrap().unwrap();
+            assert!(FolderLock::take_shared(&path).unwrap().is_none());
+            drop(whole);
+        }
+    }
+
+    #[test]
+    fn only_what_is_left_of_the_files_named_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = "x".repeat(240) + ".csv";
+        let paths = ["a.csv", "a~b.csv", &long, "c.csv"].map(|name| folder.path().join(name));
+        for path in &paths {
+            let mut file = PendingFile::create(path).unwrap();
+            file.write_all(b"half").unwrap();
+            std::mem::forget(file);
+        }
+        remove_unfinished_of(&paths[1..3]).unwrap();
+        remove_unfinished_of(&[folder.path().join("none/a.csv")]).unwrap();
+        let left = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<_> = left.map(|name| name.to_string_lossy()[..14].to_owned()).collect();
+        left.sort();
+        assert_eq!(left, [".unfinished-a.", ".unfinished-c."]);
+        remove_unfinished(folder.path()).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

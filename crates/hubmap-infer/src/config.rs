@@ -8,6 +8,9 @@ use crate::blocks::BlockGrid;
 use crate::postprocess::PostprocessConfig;
 use crate::tta::Tta;
 
+/// What sides of tiles must be a multiple of: the networks halve maps five times.
+pub(crate) const TILE_MULTIPLE: u32 = 32;
+
 /// What is averaged over the models (folds).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -62,6 +65,11 @@ impl std::str::FromStr for Blend {
 pub struct TissueConfig {
     /// Whether to look for tissue, and give blocks without it the probability 0 without reading them.
     pub skip: bool,
+    /// Whether blocks that have tissue on a part of them are cut down to it, with the same context around it.
+    ///
+    /// It saves more, but a network that looks at whole tiles, as squeeze-and-excitation does, gives other probabilities
+    /// for a smaller one.
+    pub trim: bool,
     /// Slide pixels per pixel of the mask of tissue along each side.
     pub downsample: u32,
     /// Smaller pieces are not tissue, in slide pixels of area.
@@ -138,7 +146,7 @@ impl PredictConfig {
             read_ahead: 1,
             write_ahead: 2,
             journal: true,
-            tissue: TissueConfig { skip: false, downsample: 32, min_area: 16_384, margin: 256 },
+            tissue: TissueConfig { skip: false, trim: true, downsample: 32, min_area: 16_384, margin: 256 },
             postprocess: PostprocessConfig {
                 within_labels: vec!["Cortex".to_owned()],
                 ..PostprocessConfig::OFF
@@ -172,10 +180,10 @@ impl PredictConfig {
             self.scale
         );
         ensure!(
-            self.tile_side().is_multiple_of(32),
-            "infer.block + 2 * infer.context is {}: the networks need a multiple of 32, such as {}",
+            self.tile_side().is_multiple_of(TILE_MULTIPLE),
+            "infer.block + 2 * infer.context is {}: the networks need a multiple of {TILE_MULTIPLE}, such as {}",
             self.tile_side(),
-            self.tile_side().next_multiple_of(32)
+            self.tile_side().next_multiple_of(TILE_MULTIPLE)
         );
         match self.blend {
             Blend::Crop => ensure!(

@@ -15,6 +15,7 @@ mod network;
 mod objects;
 mod outputs;
 mod pipeline;
+mod plan;
 mod postprocess;
 mod predictor;
 mod progress;
@@ -44,14 +45,15 @@ pub use network::Network;
 pub use objects::{BAND_ROWS, DetectedObject, ObjectSink, ObjectStream};
 pub use outputs::{
     CLASS_NAME, FinishedFiles, NpyReader, NpyWriter, OVERLAY_MAX_SIDE, OutputKind, OutputPlan, PendingFile,
-    RleTable, SlideInput, SlideWriter, WrittenFile, find_slides, id_order, read_rle_table, write_submission,
+    RleTable, SlideInput, SlideWriter, WrittenFile, check_ids, find_slides, id_order, read_rle_table,
+    write_submission,
 };
 pub use postprocess::{FillHoles, MaskBuilder, Postprocess, PostprocessConfig, Within, positive_pixels};
 pub use predictor::{PredictStats, Predictor, ProbabilityMap, RowSink};
 pub use progress::{Interrupted, Progress};
 pub use run::{
-    FailedSlide, RowSource, RunSpec, SlideState, SlideSummary, Summary, hash_files, predict_slides,
-    run_slides,
+    FailedSlide, RowSource, RunSpec, SlideState, SlideSummary, Summary, hash_files, join_parts,
+    predict_slides, run_slides,
 };
 pub use segment::SegmentTiles;
 pub use stage::StageSeconds;

@@ -20,5 +20,5 @@ pub use pending_file::PendingFile;
 pub use plan::{OutputKind, OutputPlan};
 pub(crate) use rle_table::write_merged;
 pub use rle_table::{RleTable, id_order, read_rle_table, write_submission};
-pub use slide_input::{SlideInput, find_slides};
+pub use slide_input::{SlideInput, check_ids, find_slides};
 pub use slide_writer::{FinishedFiles, SlideWriter, WrittenFile};

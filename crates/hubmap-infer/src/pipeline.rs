@@ -27,6 +27,7 @@ use crate::config::PredictConfig;
 use crate::failure::Failure;
 use crate::journal::BlockJournal;
 use crate::merge::{Merger, Strip};
+use crate::plan::{Origin, Tile};
 use crate::predictor::RowSink;
 use crate::progress::{Interrupted, Progress};
 use crate::reader::TileReader;
@@ -36,15 +37,6 @@ use crate::stage::{Stage, StageClock};
 /// How many batches for each replica the first may be ahead of the last, so that one slow device does not make the
 /// results of the others pile up.
 const BATCHES_APART: usize = 4;
-
-/// Where a block's probabilities come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
-    Networks,
-    Journal,
-    /// They are 0.
-    NoTissue,
-}
 
 /// The prediction of one slide.
 pub(crate) struct Pipeline<'a> {
@@ -62,7 +54,8 @@ pub(crate) struct Pipeline<'a> {
 /// Tiles that go through the networks together.
 struct Batch {
     idx: usize,
-    block_idxs: Vec<usize>,
+    /// The blocks, and what is predicted of them.
+    wanted: Vec<(usize, Tile)>,
     tiles: Vec<Array3<f32>>,
 }
 
@@ -87,17 +80,21 @@ impl Pipeline<'_> {
     ) -> Result<()> {
         let failure = Failure::default();
         let failed = &failure;
-        let to_predict: Vec<usize> =
-            (0..self.blocks.len()).filter(|&idx| self.origins[idx] == Origin::Networks).collect();
-        let windows = to_predict.iter().map(|&block_idx| self.blocks[block_idx].read);
+        let to_predict: Vec<(usize, Tile)> = (self.origins.iter().enumerate())
+            .filter_map(|(block_idx, origin)| match *origin {
+                Origin::Networks(tile) => Some((block_idx, tile)),
+                Origin::Journal | Origin::NoTissue => None,
+            })
+            .collect();
+        let windows = to_predict.iter().map(|(_, tile)| tile.read);
         let reader = TileReader::new(self.slide, self.normalization, self.config.scale, windows, self.clock);
         let reader = &reader;
         std::thread::scope(|scope| {
             let lanes: Vec<_> = (0..self.config.read_threads.min(to_predict.len()))
                 .map(|lane| {
                     let (sender, receiver) = bounded(self.config.read_ahead);
-                    let idxs = to_predict.iter().skip(lane).step_by(self.config.read_threads);
-                    scope.spawn(move || failed.run("reader's thread", || self.read(reader, idxs, &sender)));
+                    let wanted = to_predict.iter().skip(lane).step_by(self.config.read_threads);
+                    scope.spawn(move || failed.run("reader's thread", || read(reader, wanted, &sender)));
                     receiver
                 })
                 .collect();
@@ -137,24 +134,10 @@ impl Pipeline<'_> {
         failure.into_result()
     }
 
-    fn read<'b>(
-        &self,
-        reader: &TileReader<'_>,
-        block_idxs: impl Iterator<Item = &'b usize>,
-        tiles: &Sender<Array3<f32>>,
-    ) -> Result<()> {
-        for &block_idx in block_idxs {
-            if tiles.send(reader.read(self.blocks[block_idx].read)?).is_err() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// Makes batches in the order of blocks and gives them to whichever network is free.
     fn dispatch(
         &self,
-        to_predict: &[usize],
+        to_predict: &[(usize, Tile)],
         lanes: &[Receiver<Array3<f32>>],
         batches: &Sender<Batch>,
         events: &Receiver<Event>,
@@ -163,9 +146,9 @@ impl Pipeline<'_> {
     ) -> Result<()> {
         let mut n_received = 0;
         let mut under_way = BTreeSet::new();
-        for (idx, block_idxs) in to_predict.chunks(self.config.batch).enumerate() {
-            let mut tiles = Vec::with_capacity(block_idxs.len());
-            for _ in block_idxs {
+        for (idx, wanted) in to_predict.chunks(self.config.batch).enumerate() {
+            let mut tiles = Vec::with_capacity(wanted.len());
+            for _ in wanted {
                 let Ok(tile) = lanes[n_received % lanes.len()].recv() else { return Ok(()) };
                 tiles.push(tile);
                 n_received += 1;
@@ -193,7 +176,7 @@ impl Pipeline<'_> {
                 bail!(Interrupted);
             }
             under_way.insert(idx);
-            if batches.send(Batch { idx, block_idxs: block_idxs.to_vec(), tiles }).is_err() {
+            if batches.send(Batch { idx, wanted: wanted.to_vec(), tiles }).is_err() {
                 return Ok(());
             }
         }
@@ -211,11 +194,12 @@ impl Pipeline<'_> {
             let start = Instant::now();
             let Ok(batch) = batches.recv() else { return Ok(()) };
             self.clock.add(Stage::Wait, start.elapsed());
-            let windows: Vec<_> =
-                batch.block_idxs.iter().map(|&idx| Merger::kept(self.config, self.blocks[idx])).collect();
+            let windows: Vec<_> = batch.wanted.iter().map(|(_, tile)| tile.kept).collect();
             let predict = || replica.probabilities(&batch.tiles, &windows, self.config);
             let kept = self.clock.time(Stage::Infer, predict)?;
-            let kept: Kept = batch.block_idxs.into_iter().zip(kept).collect();
+            let placed =
+                batch.wanted.into_iter().zip(kept).map(|((idx, tile), kept)| (idx, tile.placed(kept)));
+            let kept: Kept = placed.collect();
             let event = Event::Done { batch_idx: batch.idx, n_blocks: kept.len() };
             if results.send(kept).is_err() || events.send(event).is_err() {
                 return Ok(());
@@ -284,4 +268,17 @@ impl Pipeline<'_> {
         }
         Ok(())
     }
+}
+
+fn read<'a>(
+    reader: &TileReader<'_>,
+    wanted: impl Iterator<Item = &'a (usize, Tile)>,
+    tiles: &Sender<Array3<f32>>,
+) -> Result<()> {
+    for (_, tile) in wanted {
+        if tiles.send(reader.read(tile.read)?).is_err() {
+            break;
+        }
+    }
+    Ok(())
 }

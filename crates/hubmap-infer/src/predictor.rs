@@ -10,7 +10,8 @@ use crate::blocks::{Block, BlockGrid};
 use crate::config::PredictConfig;
 use crate::journal::BlockJournal;
 use crate::merge::Merger;
-use crate::pipeline::{Origin, Pipeline};
+use crate::pipeline::Pipeline;
+use crate::plan::{self, Origin, Tile};
 use crate::progress::Progress;
 use crate::replica::Replica;
 use crate::segment::SegmentTiles;
@@ -148,14 +149,15 @@ impl Predictor {
         let tissue = self.config.tissue.skip.then(|| clock.time(Stage::Tissue, find_tissue)).transpose()?;
         let blocks: Vec<Block> = self.grid(slide.size()).row_major().collect();
         let origin = |(block_idx, &block): (usize, &Block)| {
-            let kept = Merger::kept(&self.config, block);
-            let shape = (kept.height as usize, kept.width as usize);
-            if tissue.as_ref().is_some_and(|tissue| !tissue.touches(block.paste)) {
-                Origin::NoTissue
-            } else if journal.as_ref().is_some_and(|journal| journal.has(block_idx, shape)) {
-                Origin::Journal
-            } else {
-                Origin::Networks
+            let shape = plan::shape(Merger::kept(&self.config, block));
+            let tissue = tissue.as_ref().map(|tissue| tissue.bounds(block.paste));
+            match tissue {
+                Some(None) => Origin::NoTissue,
+                _ if journal.as_ref().is_some_and(|journal| journal.has(block_idx, shape)) => Origin::Journal,
+                Some(Some(tissue)) if self.config.tissue.trim => {
+                    Origin::Networks(Tile::trimmed(&self.config, block, tissue))
+                }
+                _ => Origin::Networks(Tile::whole(&self.config, block)),
             }
         };
         let origins: Vec<Origin> = blocks.iter().enumerate().map(origin).collect();

@@ -55,7 +55,7 @@ impl<'a> TileReader<'a> {
     ) -> Self {
         let (size, chunk) = (slide.size(), slide.chunk_size());
         let windows: Vec<Window> = windows.collect();
-        let wanted = windows.first().map_or(scale, |window| window.width / CELLS_PER_TILE);
+        let wanted = windows.iter().map(|window| window.width / CELLS_PER_TILE).max().unwrap_or(scale);
         let cell_side = |slide_side, chunk_side| cell_side(slide_side, chunk_side, scale, wanted);
         let cell = (cell_side(size.width, chunk.width), cell_side(size.height, chunk.height));
         let mut reader = Self { slide, normalization, scale, clock, cell, cells: Mutex::default() };

@@ -1,15 +1,17 @@
 //! Predicting many slides and leaving their files.
 
 mod identity;
+mod parts;
 mod queue;
 mod record;
 mod source;
+mod staging;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use hubmap_files::{FolderLock, remove_unfinished};
+use hubmap_files::{FolderLock, remove_unfinished, remove_unfinished_of};
 use hubmap_io::{Size, Window};
 use serde::{Deserialize, Serialize};
 
@@ -19,9 +21,11 @@ use crate::predictor::Predictor;
 use crate::progress::{Interrupted, Progress};
 use crate::stage::StageSeconds;
 use crate::tissue::TissueMask;
-use record::{Identity, SlideRecord, Stamp};
+use record::{Identity, Inputs, RunFacts, SlideRecord};
+use staging::Staged;
 
 pub use identity::hash_files;
+pub use parts::join_parts;
 pub use source::{RowSource, SlideState};
 
 /// What became of one slide.
@@ -169,7 +173,10 @@ pub fn run_slides<S: RowSource>(
 ) -> Result<Summary> {
     let start = Instant::now();
     spec.postprocess.validate()?;
-    let _lock = prepare_folder(plan)?;
+    let _lock = match plan.part {
+        None => exclusive(plan)?,
+        Some(_) => shared(plan, slides)?,
+    };
     let run = Run { spec, identity: Identity::of(spec)?, plan, progress };
     let outcomes = queue::for_each(sources, slides, |source, slide| run.slide(source, slide))?;
 
@@ -191,20 +198,46 @@ pub fn run_slides<S: RowSource>(
             }
         }
     }
-    run.write_submission(&summary)?;
+    if plan.part.is_none() {
+        run.write_submission(&summary)?;
+    }
     summary.total_seconds = start.elapsed().as_secs_f64();
-    let file = pending_file::write(&plan.folder.join("summary.json"), |out| {
-        Ok(serde_json::to_writer_pretty(out, &summary)?)
-    })?;
-    pending_file::commit(file)?;
+    write_json(&plan.summary(), &summary)?;
     Ok(summary)
 }
 
-/// Makes the folder of a run its own and cleans it of what a killed run left.
-fn prepare_folder(plan: &OutputPlan) -> Result<FolderLock> {
+/// Makes the folder of a run its own and cleans it of what killed runs left.
+fn exclusive(plan: &OutputPlan) -> Result<FolderLock> {
+    let lock = lock(plan, FolderLock::take)?;
+    // Those of parts, of which none is at work now.
+    let locks = slide_lock(plan, "");
+    if locks.is_dir() {
+        std::fs::remove_dir_all(&locks).with_context(|| format!("cannot remove {}", locks.display()))?;
+    }
+    let parts = OutputPlan { part: Some(String::new()), ..plan.clone() };
+    let places = files_of(plan, "").chain([plan.summary(), parts.summary()]);
+    for folder in places.filter_map(|path| path.parent().map(Path::to_owned)) {
+        remove_unfinished(&folder).with_context(|| format!("cannot clean {}", folder.display()))?;
+    }
+    Ok(lock)
+}
+
+/// Shares the folder with other parts of a run, and cleans it of what killed ones left of these slides.
+fn shared(plan: &OutputPlan, slides: &[SlideInput]) -> Result<FolderLock> {
+    let lock = lock(plan, FolderLock::take_shared)?;
+    let files = slides.iter().flat_map(|slide| files_of(plan, &slide.id)).chain([plan.summary()]);
+    remove_unfinished_of(&files.collect::<Vec<_>>())
+        .with_context(|| format!("cannot clean {}", plan.folder.display()))?;
+    Ok(lock)
+}
+
+fn lock(
+    plan: &OutputPlan,
+    take: impl FnOnce(&Path) -> std::io::Result<Option<FolderLock>>,
+) -> Result<FolderLock> {
     let path = plan.folder.join("predicts").join(".lock");
     pending_file::create_folder_of(&path)?;
-    let lock = FolderLock::take(&path).with_context(|| format!("cannot lock {}", path.display()))?;
+    let lock = take(&path).with_context(|| format!("cannot lock {}", path.display()))?;
     let Some(lock) = lock else {
         bail!(
             "{}: another run is writing to this folder; wait for it or choose another folder",
@@ -214,12 +247,22 @@ fn prepare_folder(plan: &OutputPlan) -> Result<FolderLock> {
     if !lock.is_effective {
         tracing::warn!("{}: this file system has no locks; do not run twice at once", path.display());
     }
-    let of_kinds = OutputKind::ALL.map(|kind| plan.path(kind, ""));
-    let places = of_kinds.into_iter().chain([plan.folder.join("summary.json"), SlideRecord::path(plan, "")]);
-    for folder in places.filter_map(|path| path.parent().map(Path::to_owned)) {
-        remove_unfinished(&folder).with_context(|| format!("cannot clean {}", folder.display()))?;
-    }
     Ok(lock)
+}
+
+/// Place of the lock of a slide that a part is at.
+fn slide_lock(plan: &OutputPlan, id: &str) -> PathBuf {
+    plan.folder.join("predicts").join("locks").join(id)
+}
+
+/// All files that a slide may have, and its record.
+fn files_of(plan: &OutputPlan, id: &str) -> impl Iterator<Item = PathBuf> + use<> {
+    OutputKind::ALL.map(|kind| plan.path(kind, id)).into_iter().chain([SlideRecord::path(plan, id)])
+}
+
+fn write_json(path: &Path, summary: &Summary) -> Result<()> {
+    let file = pending_file::write(path, |out| Ok(serde_json::to_writer_pretty(out, summary)?))?;
+    pending_file::commit(file)
 }
 
 /// A run under way.
@@ -249,24 +292,33 @@ impl Run<'_> {
         if self.progress.interrupted() {
             bail!(Interrupted);
         }
-        let inputs = self.inputs(source, input);
-        let stamps = Stamp::of_all(&inputs)?;
-        if self.plan.reuse_finished
-            && let Some(record) = SlideRecord::read(self.plan, &input.id)
-            && record.is_of(&self.identity, &stamps)
-            && record.has_files(self.plan)
+        let files = self.inputs(source, input);
+        let inputs = Inputs::of(&files, input)?;
+        if let Some(summary) = self.finished(input, &inputs) {
+            return Ok(summary);
+        }
+        let lock = self.plan.part.as_ref().map(|_| self.lock_slide(&input.id)).transpose()?;
+        // Who held the lock before may have finished it.
+        if lock.is_some()
+            && let Some(summary) = self.finished(input, &inputs)
         {
-            return Ok(SlideSummary { reused: true, ..record.summary });
+            return Ok(summary);
         }
 
-        let slide = source.open(input)?;
+        let staged =
+            self.plan.scratch.as_deref().map(|scratch| Staged::copy(input, &files, scratch)).transpose()?;
+        let slide = source.open(staged.as_ref().map_or(input, |staged| &staged.slide))?;
+        let slide = match input.microns_per_px {
+            Some(microns_per_px) => hubmap_io::with_resolution(slide, microns_per_px),
+            None => slide,
+        };
         let slide = slide.as_ref();
         let size = slide.size();
         let n_blocks = source.n_blocks(size);
         self.progress.slide_started(&input.id, n_blocks);
         let postprocess = Postprocess::for_slide(&self.spec.postprocess, slide, &input.id)?;
         let mut writer = SlideWriter::create(slide, &input.id, self.spec.threshold, postprocess, self.plan)?;
-        let state = self.state(&input.id, &stamps)?;
+        let state = self.state(&input.id, &inputs)?;
         if !self.plan.reuse_finished {
             state.remove()?;
         }
@@ -277,16 +329,16 @@ impl Run<'_> {
         let mut seconds = stats.seconds;
 
         let write_start = Instant::now();
-        let files = writer.finish()?;
+        let written = writer.finish()?;
         ensure!(
-            Stamp::of_all(&inputs)? == stamps,
+            Inputs::of(&files, input)? == inputs,
             "{}: the slide has changed while it was predicted",
             input.path.display()
         );
-        let (objects, positive_pixels) = (files.n_objects, files.positive_pixels);
+        let (objects, positive_pixels) = (written.n_objects, written.positive_pixels);
         // From here to the new record, none vouches for the files of this slide.
         SlideRecord::remove(self.plan, &input.id)?;
-        let outputs = files.commit()?;
+        let outputs = written.commit()?;
         seconds.write += write_start.elapsed().as_secs_f64();
         let total_seconds = start.elapsed().as_secs_f64();
         let summary = SlideSummary {
@@ -305,13 +357,35 @@ impl Run<'_> {
             blocks_per_second: n_blocks as f64 / total_seconds,
             reused: false,
         };
-        SlideRecord::new(&self.identity, stamps, outputs, summary.clone()).write(self.plan)?;
+        let record = SlideRecord {
+            identity: self.identity.clone(),
+            run: RunFacts::of(self.spec),
+            inputs,
+            outputs,
+            summary: summary.clone(),
+        };
+        record.write(self.plan)?;
         state.remove()?;
         Ok(summary)
     }
 
+    /// What became of a slide that an earlier run finished and this one would make the same.
+    fn finished(&self, slide: &SlideInput, inputs: &Inputs) -> Option<SlideSummary> {
+        let record = self.plan.reuse_finished.then(|| SlideRecord::read(self.plan, &slide.id))??;
+        let is_same = record.is_of(&self.identity, inputs) && record.has_files(self.plan);
+        is_same.then(|| SlideSummary { reused: true, ..record.summary })
+    }
+
+    /// Keeps other parts from a slide.
+    fn lock_slide(&self, id: &str) -> Result<FolderLock> {
+        let path = slide_lock(self.plan, id);
+        pending_file::create_folder_of(&path)?;
+        let lock = FolderLock::take(&path).with_context(|| format!("cannot lock {}", path.display()))?;
+        lock.with_context(|| format!("another job is at this slide: it holds {}", path.display()))
+    }
+
     /// Where a slide under way is kept, and what that depends on.
-    fn state(&self, id: &str, inputs: &[Stamp]) -> Result<SlideState> {
+    fn state(&self, id: &str, inputs: &Inputs) -> Result<SlideState> {
         let path = self.plan.folder.join("predicts").join("under_way").join(format!("{id}.blocks"));
         Ok(SlideState { path, key: serde_json::to_vec(&(&self.identity, inputs))? })
     }

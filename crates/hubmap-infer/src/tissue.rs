@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use hubmap_io::{LevelUse, Mask, RasterReader, ScaleOptions, Size, Window};
-use ndarray::{Array2, ArrayRef3, Axis};
+use ndarray::{Array2, ArrayRef3, ArrayView1, Axis};
 
 use crate::config::TissueConfig;
 
@@ -52,11 +52,32 @@ impl TissueMask {
 
     /// Whether there is tissue in a window, in slide pixels.
     pub fn touches(&self, window: Window) -> bool {
+        self.bounds(window).is_some()
+    }
+
+    /// The smallest part of a window that has all its tissue, both in slide pixels; `None` if there is no tissue.
+    pub fn bounds(&self, window: Window) -> Option<Window> {
         let cell = i64::from(self.downsample);
         let (x, y) = (window.x.div_euclid(cell), window.y.div_euclid(cell));
         let end = |end: i64| (end - 1).div_euclid(cell) + 1;
         let (width, height) = ((end(window.right()) - x) as u32, (end(window.bottom()) - y) as u32);
-        self.mask.count_ones_in(Window { x, y, width, height }) > 0
+        let cells = Window { x, y, width, height }.intersect(&self.mask.size().window())?;
+        let tissue = self.mask.read(cells);
+        let span = |axis| {
+            let has_tissue = |lane: ArrayView1<'_, u8>| lane.iter().any(|&value| value != 0);
+            let mut lanes = tissue.axis_iter(axis).enumerate().filter(|(_, lane)| has_tissue(*lane));
+            let (first, _) = lanes.next()?;
+            Some((first as i64, lanes.last().map_or(first, |(last, _)| last) as u32 + 1 - first as u32))
+        };
+        let ((row, n_rows), (column, n_columns)) = (span(Axis(0))?, span(Axis(1))?);
+        let in_slide = |cells: u32| cells.saturating_mul(self.downsample);
+        let found = Window {
+            x: (cells.x + column) * cell,
+            y: (cells.y + row) * cell,
+            width: in_slide(n_columns),
+            height: in_slide(n_rows),
+        };
+        found.intersect(&window)
     }
 
     /// Part of the slide that is tissue, with its margin, 0 to 1.
@@ -161,7 +182,8 @@ mod tests {
     use ndarray::{Array3, array, s};
     use std::path::Path;
 
-    const CONFIG: TissueConfig = TissueConfig { skip: true, downsample: 4, min_area: 0, margin: 0 };
+    const CONFIG: TissueConfig =
+        TissueConfig { skip: true, trim: true, downsample: 4, min_area: 0, margin: 0 };
 
     fn slide(pixels: Array3<u8>) -> MemorySlide {
         MemorySlide::new(Path::new("memory.tiff"), pixels, None).unwrap()
@@ -198,6 +220,12 @@ mod tests {
         assert!(tissue.touches(Window::new(19, 23, 1, 1)));
         assert!(!tissue.touches(Window::new(20, 0, 100, 100)));
         assert!(!tissue.touches(Window::new(0, 24, 100, 100)));
+        // The tissue is at (8, 16), 12 x 8 px.
+        let all = Window::new(-5, -5, 100, 100);
+        assert_eq!(tissue.bounds(all), Some(Window::new(8, 16, 12, 8)));
+        let part = Window::new(10, 3, 5, 14);
+        assert_eq!(tissue.bounds(part), Some(Window::new(10, 16, 5, 1)));
+        assert_eq!(tissue.bounds(Window::new(20, 0, 100, 100)), None);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 
 use half::f16;
 use hubmap_infer::{OutputKind, OutputPlan, Postprocess, RowSink as _, SlideWriter};
-use hubmap_io::{RasterReader, ReadOptions, Size, Window};
-use ndarray::{Array2, ArrayViewMut3, s};
+use hubmap_io::Size;
+use hubmap_synth::PlainSlide;
+use ndarray::{Array2, s};
 use peak_alloc::PeakAlloc;
 
 /// Counts every allocation of this process, which is why the file has one test.
@@ -17,37 +18,6 @@ const WIDTH: u32 = 20_000;
 /// Rows that come at a time.
 const STEP: u32 = 600;
 
-/// A grey slide that takes no memory.
-struct GreySlide(Size);
-
-impl RasterReader for GreySlide {
-    fn path(&self) -> &std::path::Path {
-        std::path::Path::new("grey.tiff")
-    }
-
-    fn size(&self) -> Size {
-        self.0
-    }
-
-    fn bands(&self) -> usize {
-        3
-    }
-
-    fn microns_per_px(&self) -> Option<f64> {
-        Some(0.5)
-    }
-
-    fn read_with(
-        &self,
-        _window: Window,
-        _options: &ReadOptions<'_>,
-        mut out: ArrayViewMut3<'_, u8>,
-    ) -> hubmap_io::Result<()> {
-        out.fill(128);
-        Ok(())
-    }
-}
-
 /// Megabytes that the writer takes at most for a slide of this height with a disc in every square of 200 px.
 fn peak_mb(height: u32) -> f32 {
     let folder = tempfile::tempdir().unwrap();
@@ -55,11 +25,17 @@ fn peak_mb(height: u32) -> f32 {
     let rows = Array2::from_shape_fn((STEP as usize, WIDTH as usize), |(y, x)| {
         f16::from_f32(if disc(y as u32, x as u32) { 0.9 } else { 0.0 })
     });
-    let slide = GreySlide(Size::new(WIDTH, height));
+    let slide = PlainSlide { size: Size::new(WIDTH, height), grey: 128 };
     // Run lengths run down the columns, so that all of them wait for the last row.
     let kinds = OutputKind::ALL.into_iter().filter(|kind| *kind != OutputKind::Rle).collect();
-    let plan =
-        OutputPlan { folder: folder.path().to_owned(), kinds, order: Vec::new(), reuse_finished: false };
+    let plan = OutputPlan {
+        folder: folder.path().to_owned(),
+        kinds,
+        order: Vec::new(),
+        reuse_finished: false,
+        part: None,
+        scratch: None,
+    };
     MEMORY.reset_peak_usage();
     let before = MEMORY.current_usage_as_mb();
     let mut writer = SlideWriter::create(&slide, "s", 0.5, Postprocess::default(), &plan).unwrap();

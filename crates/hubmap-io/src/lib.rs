@@ -18,9 +18,17 @@ mod raster;
 #[cfg(feature = "remote")]
 mod remote;
 mod resample;
+mod resolution;
 mod rle;
 mod tiff;
 mod window_memory;
+
+/// Optional parts of this crate by their features, and whether this build has them.
+pub const OPTIONAL_FEATURES: [(&str, bool); 3] = [
+    ("gdal", cfg!(feature = "gdal")),
+    ("jpeg2000", cfg!(feature = "jpeg2000")),
+    ("remote", cfg!(feature = "remote")),
+];
 
 pub use annotation::{
     AnnotationReader, AnnotationWriter, Feature, ObjectKind, read_annotations, write_annotations,
@@ -42,6 +50,7 @@ pub use raster::{AssociatedImage, Level, LevelUse, RasterReader, ReadOptions, Sc
 #[cfg(feature = "remote")]
 pub use remote::{RemoteFile, RemoteOptions, is_remote};
 pub use resample::{area_downscale, area_downscale_2d, nearest_downscale, nearest_downscale_2d};
+pub use resolution::with_resolution;
 pub use rle::{Rle, RleDecoder, RleEncoder, RleError, Run};
 pub use tiff::{
     Compression, Layout, PageInfo, PyramidSpec, PyramidWriter, RawSamples, Reduction, Sample, SampleKind,

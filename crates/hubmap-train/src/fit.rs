@@ -123,6 +123,7 @@ pub fn fit_fold(plan: &FoldPlan<'_>, run: &RunDir, observer: &dyn Observer) -> R
     plan.config.validate()?;
     let device = plan.replicas.main().clone();
     let files = run.fold(plan.fold_idx)?;
+    let _lock = files.lock()?;
     let mut state = match FoldState::load(&files.state_path(), plan.model, plan.config, &device)? {
         Some(state) => state,
         None => FoldState::start(start_model(plan, &device)?, plan.config),

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod collect;
 mod config;
 mod curves;
 mod ema;
@@ -19,6 +20,7 @@ mod step;
 pub mod tensorboard;
 mod tensors;
 
+pub use collect::collect_folds;
 pub use config::{EmaConfig, LossConfig, OptimizerConfig, TrainConfig};
 pub use ema::{Ema, ema_of_count};
 pub use fit::{EpochReport, FoldPlan, FoldReport, FoldStart, Observer, Silent, StepReport, fit_fold};

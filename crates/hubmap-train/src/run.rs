@@ -82,6 +82,8 @@ pub enum RunPlace<'a> {
     NewUnder(&'a Path),
     /// In this folder, which an earlier process made and in which it was interrupted or killed.
     Resumed(&'a RunDir),
+    /// In this folder, which is made if it is not there, and gone on with if it has a run with the same settings.
+    At(&'a Path),
 }
 
 /// Trains the folds of the config in sequence, or only the fold at position `only`.
@@ -120,6 +122,7 @@ pub fn train_run(
     let run = match place {
         RunPlace::NewUnder(parent) => RunDir::create(parent, resolved_toml)?,
         RunPlace::Resumed(run) => run.clone(),
+        RunPlace::At(path) => RunDir::at(path, resolved_toml)?,
     };
     let mut folds = Vec::new();
     for (fold_idx, name, train_loader, valid_loader) in loaders {
@@ -149,7 +152,7 @@ pub fn train_run(
 }
 
 /// Draws how training went: of all folds that have begun in this folder, those of other processes too.
-fn draw_curves(run: &RunDir, names: &[String]) -> Result<()> {
+pub(crate) fn draw_curves(run: &RunDir, names: &[String]) -> Result<()> {
     let mut histories = Vec::new();
     for (fold_idx, name) in names.iter().enumerate() {
         let progress = FoldProgress::load(&run.state_path(fold_idx))?;

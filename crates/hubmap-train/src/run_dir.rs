@@ -14,6 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use hubmap_files::FolderLock;
 use hubmap_models::{CheckpointName, SegModel, SegModelConfig, save_weights};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -64,15 +65,7 @@ impl RunDir {
         );
         let attempt = || -> Result<PathBuf> {
             fs::create_dir_all(parent)?;
-            // The folder gets its name when its settings are in it.
-            let mut builder = tempfile::Builder::new();
-            builder.prefix(".unfinished-");
-            // The default is a private folder, which the rename would keep; the umask still applies.
-            #[cfg(unix)]
-            let readable = std::os::unix::fs::PermissionsExt::from_mode(0o777);
-            #[cfg(unix)]
-            builder.permissions(readable);
-            let folder = builder.tempdir_in(parent)?;
+            let folder = unfinished_folder(parent)?;
             write_file(&folder.path().join(CONFIG), config_toml.as_bytes())?;
             let mut path = parent.join(&stamp);
             let mut n = 1;
@@ -89,6 +82,43 @@ impl RunDir {
         };
         let path = attempt().with_context(|| format!("cannot make a run folder in {}", parent.display()))?;
         Ok(Self { path })
+    }
+
+    /// The run in the folder `path`, which is made with these settings if it is not there.
+    ///
+    /// Several processes may ask for the same folder at once, such as one for each fold.
+    ///
+    /// # Errors
+    ///
+    /// It holds a run with other settings, or other files.
+    pub fn at(path: &Path, config_toml: &str) -> Result<Self> {
+        let run = Self { path: path.to_owned() };
+        let make = || -> Result<()> {
+            let parent =
+                path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            fs::create_dir_all(parent)?;
+            let folder = unfinished_folder(parent)?;
+            write_file(&folder.path().join(CONFIG), config_toml.as_bytes())?;
+            match fs::rename(folder.path(), path) {
+                // What is there no more cannot be removed.
+                Ok(()) => drop(folder.keep()),
+                // Another process was faster.
+                Err(_) if run.config_path().is_file() => {}
+                Err(error) => return Err(error.into()),
+            }
+            Ok(())
+        };
+        if !run.config_path().is_file() {
+            make().with_context(|| format!("cannot make the run folder {}", path.display()))?;
+        }
+        let settings = fs::read_to_string(run.config_path())
+            .with_context(|| format!("cannot read {}", run.config_path().display()))?;
+        ensure!(
+            settings == config_toml,
+            "{} holds a run with other settings (its config.toml): choose another folder, or go on with it by --resume",
+            path.display()
+        );
+        Ok(run)
     }
 
     /// The folder.
@@ -119,6 +149,11 @@ impl RunDir {
     /// Everything that continues a fold, whether it is there or not.
     pub fn state_path(&self, fold_idx: usize) -> PathBuf {
         self.fold_path(fold_idx).state_path()
+    }
+
+    /// The folder of a fold, whether it is there or not.
+    pub(crate) fn fold_folder(&self, fold_idx: usize) -> PathBuf {
+        self.fold_path(fold_idx).path
     }
 
     /// The folder of a fold, which may not be there.
@@ -162,6 +197,13 @@ impl FoldDir {
         let path = self.models_dir().join(name.to_string());
         save_weights(model, config, &path)?;
         Ok(path)
+    }
+
+    /// Keeps other processes from this fold until the lock is dropped or the process ends.
+    pub(crate) fn lock(&self) -> Result<FolderLock> {
+        let path = self.path.join(".lock");
+        let lock = FolderLock::take(&path).with_context(|| format!("cannot lock {}", path.display()))?;
+        lock.with_context(|| format!("{}: another process is training this fold", self.path.display()))
     }
 
     /// Removes files that a killed process was writing.
@@ -214,6 +256,18 @@ impl FoldDir {
     fn models_dir(&self) -> PathBuf {
         self.path.join("models")
     }
+}
+
+/// A folder under way beside its final name, which it gets when it is complete.
+pub(crate) fn unfinished_folder(parent: &Path) -> std::io::Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".unfinished-");
+    // The default is a private folder, which the rename would keep; the umask still applies.
+    #[cfg(unix)]
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    #[cfg(unix)]
+    builder.permissions(readable);
+    builder.tempdir_in(parent)
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {

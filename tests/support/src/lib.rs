@@ -1,6 +1,8 @@
 //! Fixture paths and readers shared by the tests of all crates.
 #![expect(clippy::panic, reason = "a test without its fixture must fail, not be skipped")]
 
+mod command_line;
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -8,6 +10,8 @@ use std::process::Command;
 
 use ndarray::{Array, Dimension};
 use ndarray_npy::{ReadNpyExt, ReadableElement};
+
+pub use command_line::check_command_line;
 
 /// Absolute path of a file or folder under `tests/fixtures`.
 ///
@@ -72,14 +76,16 @@ pub fn run<A: AsRef<OsStr>>(executable: impl AsRef<OsStr>, args: impl IntoIterat
 }
 
 impl Ran {
-    /// Asserts that the run ended with `code` and one line `error: …` that contains all of `parts`.
+    /// Asserts that the run ended with `code` and one line `error: …`, or object with `--json`, that contains all of
+    /// `parts`.
     ///
     /// # Panics
     ///
     /// It did not.
     #[track_caller]
     pub fn assert_error(&self, code: i32, parts: &[&str]) {
-        let errors: Vec<&str> = self.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+        let is_error = |line: &&str| line.starts_with("error: ") || line.contains("\"level\":\"ERROR\"");
+        let errors: Vec<&str> = self.stderr.lines().filter(is_error).collect();
         assert_eq!((self.code, errors.len()), (code, 1), "{self:?}");
         for part in parts {
             assert!(errors[0].contains(part), "{part:?} is not in {:?}", errors[0]);

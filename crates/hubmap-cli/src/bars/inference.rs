@@ -68,7 +68,7 @@ impl hubmap_infer::Progress for InferBars<'_> {
             self.current.end();
         }
         if let Some(error) = error {
-            self.current.progress.line(&format!("error: slide {id}: {error:#}"));
+            self.current.progress.error(&format!("slide {id}: {error:#}"));
         }
     }
 }

@@ -96,9 +96,26 @@ impl StateDir {
 
     /// Makes sure that no other run writes to the same folder until the lock is dropped, killed runs included.
     pub(super) fn lock(&self) -> Result<FolderLock> {
+        self.lock_with(FolderLock::take)
+    }
+
+    /// Makes sure that nobody but other parts writes to the same folder until the lock is dropped.
+    pub(super) fn lock_shared(&self) -> Result<FolderLock> {
+        self.lock_with(FolderLock::take_shared)
+    }
+
+    /// Makes sure that no other part is at a slide until the lock is dropped.
+    pub(super) fn lock_slide(&self, slide_id: &str) -> Result<FolderLock> {
+        create_dir(&self.slide(slide_id))?;
+        let path = self.slide(slide_id).join("lock");
+        let lock = FolderLock::take(&path).with_context(|| format!("cannot lock {}", path.display()))?;
+        lock.with_context(|| format!("another job is at slide {slide_id}: it holds {}", path.display()))
+    }
+
+    fn lock_with(&self, take: fn(&Path) -> std::io::Result<Option<FolderLock>>) -> Result<FolderLock> {
         create_dir(&self.slides())?;
         let path = self.0.join("lock");
-        let lock = FolderLock::take(&path).with_context(|| format!("cannot lock {}", path.display()))?;
+        let lock = take(&path).with_context(|| format!("cannot lock {}", path.display()))?;
         let Some(lock) = lock else {
             bail!(
                 "{}: another hubmap-data-gen is writing to this folder; wait for it or choose another folder",

@@ -88,6 +88,8 @@ pub struct DataGenReport {
     pub removed: Vec<String>,
     /// Folds of the splits.
     pub folds: Vec<FoldReport>,
+    /// The part of the slides that was cut, as in `0/4`, if not all were; then there are no folds.
+    pub part: Option<String>,
     /// Whether the splits were there already.
     pub are_splits_up_to_date: bool,
 }
@@ -117,6 +119,12 @@ impl std::fmt::Display for DataGenReport {
         }
         if !self.failures.is_empty() {
             return write!(f, "\nno splits written: mend or remove the slides that failed, and run again");
+        }
+        if let Some(part) = &self.part {
+            return write!(
+                f,
+                "\npart {part}: when all parts are done, run again without --shard for the splits"
+            );
         }
         let header = ["fold", "train tiles", "val tiles", "left out"].map(str::to_owned).to_vec();
         let folds = self.folds.iter().map(|fold| {

@@ -66,10 +66,14 @@ pub(super) struct Inputs {
 impl Inputs {
     /// Looks at the files of a slide: small ones by content, the pixels by length and time of change.
     pub(super) fn of(slide: &TrainSlide) -> Result<Self> {
+        let objects = digest_of(&slide.objects)?;
         Ok(Self {
             pixels: length_and_time(&slide.tiff)?,
-            encoding: digest(slide.encoding.as_bytes()),
-            objects: digest_of(&slide.objects)?,
+            encoding: match &slide.encoding {
+                Some(encoding) => digest(encoding.as_bytes()),
+                None => format!("outlines {objects}"),
+            },
+            objects,
             anatomy: slide.anatomy.as_deref().map_or(Ok("none".to_owned()), digest_of)?,
         })
     }

@@ -10,6 +10,8 @@ mod splits;
 mod again;
 // Slides and settings that do not work.
 mod failures;
+// A part of the slides in each of several jobs.
+mod parts;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

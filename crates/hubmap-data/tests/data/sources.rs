@@ -11,9 +11,8 @@ use hubmap_data::cuts::{Progress, generate};
 use hubmap_data::{
     Batch, CacheBudget, DataSource, Dataset, Loader, LoaderConfig, Shard, SlideSource, Tile, TilePixels,
 };
-use hubmap_io::{RasterReader, ReadOptions, Size, Window};
-use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec, write_competition};
-use ndarray::ArrayViewMut3;
+use hubmap_io::{Size, Window};
+use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec, TappedSlide, write_competition};
 use tempfile::TempDir;
 
 const SLIDE: Size = Size::new(500, 400);
@@ -167,40 +166,6 @@ fn epochs_are_the_same_from_cuts_and_slides_on_any_threads_and_from_any_cache() 
     }
 }
 
-/// A slide that adds up the areas that are read of it.
-struct Metered {
-    slide: Box<dyn RasterReader>,
-    n_px: Arc<AtomicU64>,
-}
-
-impl RasterReader for Metered {
-    fn path(&self) -> &Path {
-        self.slide.path()
-    }
-
-    fn size(&self) -> Size {
-        self.slide.size()
-    }
-
-    fn bands(&self) -> usize {
-        self.slide.bands()
-    }
-
-    fn microns_per_px(&self) -> Option<f64> {
-        self.slide.microns_per_px()
-    }
-
-    fn read_with(
-        &self,
-        window: Window,
-        options: &ReadOptions<'_>,
-        out: ArrayViewMut3<'_, u8>,
-    ) -> hubmap_io::Result<()> {
-        self.n_px.fetch_add(window.size().area(), Ordering::Relaxed);
-        self.slide.read_with(window, options, out)
-    }
-}
-
 #[test]
 fn no_more_of_a_slide_is_read_than_the_crop_unless_the_tile_is_kept() {
     let folders = Folders::new();
@@ -208,7 +173,13 @@ fn no_more_of_a_slide_is_read_than_the_crop_unless_the_tile_is_kept() {
     let competition = hubmap_data::Competition::open(&folders.folder.path().join("in")).unwrap();
     let slides = competition.train.iter().map(|entry| {
         let slide = entry.open().unwrap();
-        let reader = Box::new(Metered { slide: slide.reader, n_px: Arc::clone(&n_px) });
+        let n_px = Arc::clone(&n_px);
+        let tap = move |window: Window| {
+            n_px.fetch_add(window.size().area(), Ordering::Relaxed);
+            Ok(())
+        };
+        let chunk_size = slide.reader.chunk_size();
+        let reader = Box::new(TappedSlide { slide: slide.reader, chunk_size, tap });
         hubmap_data::Slide { reader, ..slide }
     });
     let kinds = BTreeSet::from([CutKind::Objects]);

@@ -93,6 +93,14 @@ pub struct OutputPlan {
     pub order: Vec<String>,
     /// Whether slides that an earlier run finished, with the same settings, model and input, are left as they are.
     pub reuse_finished: bool,
+    /// Name of this part of a larger run, whose other parts may write other slides into the same folder at the same time.
+    ///
+    /// A part writes `predicts/parts/<name>.json` instead of the summary and the table of all slides;
+    /// [`join_parts`](crate::join_parts) makes these when all parts are done. `None` for a run that has the folder to itself.
+    pub part: Option<String>,
+    /// A folder on a disk of this machine, to which each slide is copied before it is read, and from which it is removed
+    /// after; `None` to read slides where they are.
+    pub scratch: Option<PathBuf>,
 }
 
 impl OutputPlan {
@@ -109,6 +117,14 @@ impl OutputPlan {
     /// Place of the table of all slides' encodings at a threshold.
     pub fn submission(&self, threshold: f32) -> PathBuf {
         self.folder.join(format!("submission__{threshold}.csv"))
+    }
+
+    /// Place of the summary.
+    pub fn summary(&self) -> PathBuf {
+        match &self.part {
+            Some(part) => self.folder.join("predicts").join("parts").join(format!("{part}.json")),
+            None => self.folder.join("summary.json"),
+        }
     }
 
     /// [`OutputPlan::path`] relative to the folder.

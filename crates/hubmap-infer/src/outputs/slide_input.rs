@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 /// A slide to predict.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SlideInput {
     /// File name without its extension; names all of the slide's outputs.
     pub id: String,
     /// The file.
     pub path: PathBuf,
+    /// Resolution that counts instead of what the file states.
+    pub microns_per_px: Option<f64>,
 }
 
 /// Extensions that slides have, in lower case.
@@ -44,6 +46,12 @@ pub fn find_slides(paths: &[PathBuf]) -> Result<Vec<SlideInput>> {
     if slides.is_empty() {
         bail!("no slides were named");
     }
+    check_ids(&slides)?;
+    Ok(slides)
+}
+
+/// Refuses slides of which two have the same id.
+pub fn check_ids(slides: &[SlideInput]) -> Result<()> {
     let mut by_id: Vec<&SlideInput> = slides.iter().collect();
     by_id.sort_by(|a, b| a.id.cmp(&b.id));
     if let Some(pair) = by_id.windows(2).find(|pair| pair[0].id == pair[1].id) {
@@ -54,13 +62,13 @@ pub fn find_slides(paths: &[PathBuf]) -> Result<Vec<SlideInput>> {
             pair[1].path.display()
         );
     }
-    Ok(slides)
+    Ok(())
 }
 
 fn slide_input(path: &Path) -> Result<SlideInput> {
     let id = path.file_stem().and_then(|stem| stem.to_str());
     let id = id.with_context(|| format!("{} has no Unicode file name to take an id from", path.display()))?;
-    Ok(SlideInput { id: id.to_owned(), path: path.to_owned() })
+    Ok(SlideInput { id: id.to_owned(), path: path.to_owned(), microns_per_px: None })
 }
 
 fn is_slide(path: &Path) -> bool {

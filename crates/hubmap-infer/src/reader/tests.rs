@@ -1,62 +1,18 @@
 use std::path::Path;
 
-use hubmap_io::{MemorySlide, ReadOptions, Size};
-use ndarray::ArrayViewMut3;
+use hubmap_io::{MemorySlide, Size};
+use hubmap_synth::TappedSlide;
+use ndarray::Array2;
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::PredictConfig;
 
-/// A slide in chunks of some size that counts how often each of its pixels is read.
-struct Counting {
-    inner: MemorySlide,
-    chunk: Size,
-    counts: Mutex<ndarray::Array2<u32>>,
-}
-
-impl Counting {
-    fn new(size: Size, chunk: Size) -> Self {
-        let (height, width) = (size.height as usize, size.width as usize);
-        let pixels = Array3::from_shape_fn((height, width, 3), |(y, x, c)| (y * 7 + x * 13 + c * 50) as u8);
-        let inner = MemorySlide::new(Path::new("memory.tiff"), pixels, None).unwrap();
-        Self { inner, chunk, counts: Mutex::new(ndarray::Array2::zeros((height, width))) }
-    }
-}
-
-impl RasterReader for Counting {
-    fn path(&self) -> &Path {
-        self.inner.path()
-    }
-
-    fn size(&self) -> Size {
-        self.inner.size()
-    }
-
-    fn bands(&self) -> usize {
-        self.inner.bands()
-    }
-
-    fn microns_per_px(&self) -> Option<f64> {
-        None
-    }
-
-    fn chunk_size(&self) -> Size {
-        self.chunk
-    }
-
-    fn read_with(
-        &self,
-        window: Window,
-        options: &ReadOptions<'_>,
-        out: ArrayViewMut3<'_, u8>,
-    ) -> hubmap_io::Result<()> {
-        if let Some(Window { x, y, width, height }) = window.intersect(&self.size().window()) {
-            let (x, y) = (x as usize, y as usize);
-            let mut counts = self.counts.lock().unwrap();
-            counts.slice_mut(s![y..y + height as usize, x..x + width as usize]).mapv_inplace(|n| n + 1);
-        }
-        self.inner.read_with(window, options, out)
-    }
+/// Pixels no two neighbours of which are alike.
+fn patterned(size: Size) -> MemorySlide {
+    let dim = (size.height as usize, size.width as usize, 3);
+    let pixels = Array3::from_shape_fn(dim, |(y, x, c)| (y * 7 + x * 13 + c * 50) as u8);
+    MemorySlide::new(Path::new("memory.tiff"), pixels, None).unwrap()
 }
 
 proptest! {
@@ -71,7 +27,18 @@ proptest! {
         overlap in 0_u32..30,
         kept in 0_usize..4,
     ) {
-        let slide = Counting::new(Size::new(width, height), Size::new(chunk_width, chunk_height));
+        let inner = patterned(Size::new(width, height));
+        let counts = Mutex::new(Array2::<u32>::zeros((height as usize, width as usize)));
+        let count = |window: Window| {
+            if let Some(Window { x, y, width, height }) = window.intersect(&inner.size().window()) {
+                let (x, y) = (x as usize, y as usize);
+                let mut counts = counts.lock().unwrap();
+                counts.slice_mut(s![y..y + height as usize, x..x + width as usize]).mapv_inplace(|n| n + 1);
+            }
+            Ok(())
+        };
+        let chunk_size = Size::new(chunk_width, chunk_height);
+        let slide = TappedSlide { slide: Box::new(inner.clone()), chunk_size, tap: count };
         let config = PredictConfig { scale, block, context, overlap: overlap.min(block / 2), ..PredictConfig::original() };
         // Some blocks are left out.
         let windows: Vec<Window> = config
@@ -86,13 +53,13 @@ proptest! {
             TileReader::new(&slide, Normalization::KIDNEY, scale, windows.iter().copied(), &clock);
         let tiles: Vec<_> = windows.iter().map(|&window| reader.read(window).unwrap()).collect();
         prop_assert!(reader.cells.lock().unwrap().is_empty());
-        let counts = std::mem::take(&mut *slide.counts.lock().unwrap());
+        let counts = std::mem::take(&mut *counts.lock().unwrap());
         prop_assert!(counts.iter().all(|&n| n <= 1));
         if kept == 0 {
             prop_assert!(counts.iter().all(|&n| n == 1));
         }
         for (&window, tile) in windows.iter().zip(&tiles) {
-            let pixels = slide.inner.read(window).unwrap();
+            let pixels = inner.read(window).unwrap();
             let expected = Normalization::KIDNEY.apply(&area_downscale(pixels.view(), scale));
             prop_assert_eq!(tile, &expected, "{}", window);
         }

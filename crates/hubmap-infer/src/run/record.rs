@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::hash_json;
 use super::{RunSpec, SlideSummary};
-use crate::outputs::{OutputPlan, WrittenFile, pending_file};
+use crate::outputs::{OutputKind, OutputPlan, SlideInput, WrittenFile, pending_file};
 
 /// Raised when files of the same settings, models and inputs come out with other bytes.
 const OUTPUT_VERSION: u32 = 1;
@@ -33,6 +33,38 @@ impl Identity {
     }
 }
 
+/// What a slide's files are made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Inputs {
+    /// Of the slide's file, and of others that its outputs depend on.
+    files: Vec<Stamp>,
+    /// A resolution that counts instead of the file's.
+    microns_per_px: Option<f64>,
+}
+
+impl Inputs {
+    pub(super) fn of(files: &[PathBuf], slide: &SlideInput) -> Result<Self> {
+        let files = files.iter().map(|path| Stamp::of(path)).collect::<Result<_>>()?;
+        Ok(Self { files, microns_per_px: slide.microns_per_px })
+    }
+}
+
+/// What is the same for all slides of a run, as far as it is of interest when they are joined.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct RunFacts {
+    pub(super) settings: serde_json::Value,
+    pub(super) model: String,
+    pub(super) n_models: usize,
+    pub(super) threshold: f32,
+}
+
+impl RunFacts {
+    pub(super) fn of(spec: &RunSpec) -> Self {
+        let RunSpec { settings, model, n_models, threshold, .. } = spec.clone();
+        Self { settings, model, n_models, threshold }
+    }
+}
+
 /// The state of an input file: slides are too large to hash, so that a copy with a new time counts as another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stamp {
@@ -42,10 +74,6 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    pub(super) fn of_all(paths: &[PathBuf]) -> Result<Vec<Self>> {
-        paths.iter().map(|path| Self::of(path)).collect()
-    }
-
     fn of(path: &Path) -> Result<Self> {
         let attempt = || -> std::io::Result<Self> {
             let metadata = std::fs::metadata(path)?;
@@ -61,22 +89,13 @@ impl Stamp {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct SlideRecord {
     pub(super) identity: Identity,
-    /// Of the slide's file, and of others that its outputs depend on.
-    inputs: Vec<Stamp>,
-    outputs: Vec<WrittenFile>,
+    pub(super) run: RunFacts,
+    pub(super) inputs: Inputs,
+    pub(super) outputs: Vec<WrittenFile>,
     pub(super) summary: SlideSummary,
 }
 
 impl SlideRecord {
-    pub(super) fn new(
-        identity: &Identity,
-        inputs: Vec<Stamp>,
-        outputs: Vec<WrittenFile>,
-        summary: SlideSummary,
-    ) -> Self {
-        Self { identity: identity.clone(), inputs, outputs, summary }
-    }
-
     /// Where the record of a slide is.
     pub(super) fn path(plan: &OutputPlan, id: &str) -> PathBuf {
         plan.folder.join("predicts").join("done").join(format!("{id}.json"))
@@ -110,8 +129,13 @@ impl SlideRecord {
     }
 
     /// Whether a slide's files were made with the same, of the same.
-    pub(super) fn is_of(&self, identity: &Identity, inputs: &[Stamp]) -> bool {
-        self.identity == *identity && self.inputs == inputs
+    pub(super) fn is_of(&self, identity: &Identity, inputs: &Inputs) -> bool {
+        self.identity == *identity && self.inputs == *inputs
+    }
+
+    /// The kinds of files that were written.
+    pub(super) fn kinds(&self) -> Vec<OutputKind> {
+        self.outputs.iter().map(|file| file.kind).collect()
     }
 
     /// Whether every wanted file is where it was put, with the length that it had.

@@ -24,7 +24,14 @@ fn fixture_runs() -> (tempfile::TempDir, Vec<SlideInput>, Vec<PathBuf>) {
 }
 
 fn plan(folder: &Path, kinds: &[OutputKind]) -> OutputPlan {
-    OutputPlan { folder: folder.to_owned(), kinds: kinds.to_vec(), order: Vec::new(), reuse_finished: true }
+    OutputPlan {
+        folder: folder.to_owned(),
+        kinds: kinds.to_vec(),
+        order: Vec::new(),
+        reuse_finished: true,
+        part: None,
+        scratch: None,
+    }
 }
 
 fn average(

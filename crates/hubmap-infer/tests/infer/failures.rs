@@ -35,7 +35,11 @@ fn predict(place: &Path, pause: Duration) {
         std::thread::sleep(pause);
         Ok(tiles.slice(s![.., ..1, .., ..]).mapv(|red| if red > 0.0 { 3.0 } else { -3.0 }))
     };
-    let slide = |id: &str| SlideInput { id: id.to_owned(), path: place.join(format!("{id}.tiff")) };
+    let slide = |id: &str| SlideInput {
+        id: id.to_owned(),
+        path: place.join(format!("{id}.tiff")),
+        microns_per_px: None,
+    };
     let mut predictors = [predictor(small_config(), model)];
     predict_slides(&mut predictors, "model", &SLIDES.map(slide), &plan(&out(place)), &()).unwrap();
 }
@@ -137,7 +141,7 @@ fn a_record_that_cannot_be_written_lets_nothing_vouch_for_the_slide() {
     make_slides(place);
     let record = out(place).join("predicts/done/small.json");
     std::fs::create_dir_all(record.join("occupied")).unwrap();
-    let slides = [SlideInput { id: "small".into(), path: place.join("small.tiff") }];
+    let slides = [SlideInput { id: "small".into(), path: place.join("small.tiff"), microns_per_px: None }];
     let mut predictors =
         [predictor(small_config(), |tiles: &Array4<f32>| Ok(tiles.slice(s![.., ..1, .., ..]).to_owned()))];
     let plan = OutputPlan { kinds: vec![OutputKind::Mask], ..plan(&out(place)) };

@@ -40,6 +40,8 @@ pub(crate) fn plan(folder: &Path) -> OutputPlan {
         kinds: OutputKind::ALL.to_vec(),
         order: Vec::new(),
         reuse_finished: true,
+        part: None,
+        scratch: None,
     }
 }
 
@@ -148,7 +150,11 @@ fn all_files_of_a_slide_agree() {
 #[test]
 fn a_broken_slide_leaves_no_files_and_the_rest_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let slide = |id: &str| SlideInput { id: id.into(), path: folder.path().join(format!("{id}.tiff")) };
+    let slide = |id: &str| SlideInput {
+        id: id.into(),
+        path: folder.path().join(format!("{id}.tiff")),
+        microns_per_px: None,
+    };
     let pixels = disc_pixels(Size::new(700, 600), &[(100, 100, 50)]);
     write_slide(&slide("good").path, &pixels, None);
     std::fs::write(&slide("text").path, "this is no slide").unwrap();
@@ -182,7 +188,7 @@ fn a_slide_whose_network_fails_half_way_leaves_no_files() {
         Ok(tiles.slice(s![.., ..1, .., ..]).to_owned())
     });
     let out = folder.path().join("out");
-    let slides = [SlideInput { id: "s".into(), path }];
+    let slides = [SlideInput { id: "s".into(), path, microns_per_px: None }];
     let summary = predict_slides(&mut [failing], "model", &slides, &plan(&out), &()).unwrap();
     assert_eq!(summary.failed[0].error, "out of memory");
     assert_eq!(files_below(&out), ["predicts/.lock", "summary.json"]);

@@ -10,6 +10,7 @@ mod files;
 #[cfg(feature = "networks")]
 mod model_folder;
 mod numerics;
+mod parts;
 mod pipeline;
 mod reruns;
 mod resume;

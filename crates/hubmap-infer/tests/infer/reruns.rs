@@ -32,7 +32,11 @@ impl Place {
     }
 
     fn slide(&self, id: &str) -> SlideInput {
-        SlideInput { id: id.to_owned(), path: self.folder.path().join(format!("{id}.tiff")) }
+        SlideInput {
+            id: id.to_owned(),
+            path: self.folder.path().join(format!("{id}.tiff")),
+            microns_per_px: None,
+        }
     }
 
     fn out(&self) -> PathBuf {

@@ -11,8 +11,9 @@ use hubmap_data::Normalization;
 use hubmap_infer::{
     Blend, BlockJournal, PredictConfig, Predictor, ProbabilityMap, Progress, RowSink, SegmentTiles,
 };
-use hubmap_io::{Error, MemorySlide, RasterReader, ReadOptions, Size, Window};
-use ndarray::{Array4, ArrayRef2, ArrayViewMut3};
+use hubmap_io::{Error, RasterReader, Size, Window};
+use hubmap_synth::TappedSlide;
+use ndarray::{Array4, ArrayRef2};
 
 use crate::pipeline::{patterned_slide, predictor, red_plane, small_config};
 use crate::resume::counting;
@@ -123,44 +124,16 @@ impl Fault {
 }
 
 /// A slide that cannot be read below a row.
-struct BrokenSlide {
-    inner: MemorySlide,
-    from_row: i64,
-    fault: Fault,
-}
-
-impl RasterReader for BrokenSlide {
-    fn path(&self) -> &Path {
-        self.inner.path()
-    }
-
-    fn size(&self) -> Size {
-        self.inner.size()
-    }
-
-    fn bands(&self) -> usize {
-        self.inner.bands()
-    }
-
-    fn microns_per_px(&self) -> Option<f64> {
-        self.inner.microns_per_px()
-    }
-
-    fn chunk_size(&self) -> Size {
-        Size::new(64, 64)
-    }
-
-    fn read_with(
-        &self,
-        window: Window,
-        options: &ReadOptions<'_>,
-        out: ArrayViewMut3<'_, u8>,
-    ) -> hubmap_io::Result<()> {
-        if window.bottom() > self.from_row {
-            self.fault.strike("tile 7").map_err(|error| Error::format(self.path(), error.to_string()))?;
+fn broken_slide(size: Size, from_row: i64, fault: Fault) -> impl RasterReader {
+    let tap = move |window: Window| {
+        if window.bottom() > from_row {
+            fault
+                .strike("tile 7")
+                .map_err(|error| Error::format(Path::new("memory.tiff"), error.to_string()))?;
         }
-        self.inner.read_with(window, options, out)
-    }
+        Ok(())
+    };
+    TappedSlide { slide: Box::new(patterned_slide(size)), chunk_size: Size::new(64, 64), tap }
 }
 
 /// A sink that takes some strips only.
@@ -192,7 +165,7 @@ impl Progress for BrokenProgress {
 #[test]
 fn whatever_fails_ends_all_with_its_reason() {
     let size = Size::new(401, 290);
-    let whole = || BrokenSlide { inner: patterned_slide(size), from_row: i64::MAX, fault: Fault::Error };
+    let whole = || broken_slide(size, i64::MAX, Fault::Error);
     let models = |fault: Option<(usize, Fault)>, n_replicas: usize| -> Vec<Vec<Model>> {
         let n_calls = Arc::new(AtomicUsize::new(0));
         let replica = |_| -> Vec<Model> {
@@ -220,7 +193,7 @@ fn whatever_fails_ends_all_with_its_reason() {
                     write_ahead: ahead,
                     ..small_config()
                 };
-                let message = |ours: &Predictor, slide: &BrokenSlide, sink: &mut BrokenSink| {
+                let message = |ours: &Predictor, slide: &dyn RasterReader, sink: &mut BrokenSink| {
                     format!("{:#}", ours.predict(slide, sink, None, &()).unwrap_err())
                 };
                 let sound = || BrokenSink { n_strips: usize::MAX, fault };
@@ -236,7 +209,7 @@ fn whatever_fails_ends_all_with_its_reason() {
                     assert!(message.contains("the disk is broken"), "{message}");
                 }
                 for from_row in [1, 200, 280] {
-                    let message = message(&ours, &BrokenSlide { from_row, fault, ..whole() }, &mut sound());
+                    let message = message(&ours, &broken_slide(size, from_row, fault), &mut sound());
                     assert!(message.contains("tile 7 is broken"), "{message}");
                 }
             }
@@ -256,8 +229,7 @@ fn whatever_fails_ends_all_with_its_reason() {
 fn a_journal_keeps_what_was_predicted_before_a_failure() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("slide.journal");
-    let slide =
-        BrokenSlide { inner: patterned_slide(Size::new(250, 340)), from_row: 290, fault: Fault::Error };
+    let slide = broken_slide(Size::new(250, 340), 290, Fault::Error);
     let mut journal = BlockJournal::open(&path, b"").unwrap();
     let mut map = ProbabilityMap::new(slide.size());
     let (ours, n_tiles) = counting(&PredictConfig { read_threads: 1, ..small_config() }, 1);

@@ -356,12 +356,24 @@ fn codec_of(source: &Source, directory: &Directory, info: &PageInfo) -> Result<C
             Ok(Codec::Fax(FaxCode::Group3 { is_two_dimensional: options & 1 == 1 }))
         }
         Ok(codec::FAX_4) => Ok(Codec::Fax(FaxCode::Group4)),
-        _ => Err(source.unsupported(format!(
-            "Compression (tag 259) = {} ({}), page {}",
-            info.compression,
-            info.compression_name(),
-            info.name
-        ))),
+        known => {
+            // Only reached by builds that leave these out.
+            let is_jpeg2000 = matches!(
+                known,
+                Ok(codec::APERIO_JPEG_2000_YCBCR | codec::APERIO_JPEG_2000_RGB | codec::JPEG_2000)
+            );
+            let build = if is_jpeg2000 {
+                "; build it in: `cargo build --release --features hubmap-io/jpeg2000`"
+            } else {
+                ""
+            };
+            Err(source.unsupported(format!(
+                "Compression (tag 259) = {} ({}), page {}{build}",
+                info.compression,
+                info.compression_name(),
+                info.name
+            )))
+        }
     }
 }
 

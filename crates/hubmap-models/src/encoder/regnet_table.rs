@@ -47,7 +47,7 @@ enum Family {
 }
 
 // From timm's `regnet.py`; widths are those after rounding to whole groups, as a model of timm has them.
-// A further RegNet is one more line: docs/add-an-encoder.md.
+// A further RegNet is one more line: docs/how-to/add-an-encoder.md.
 regnets! {
     // Variant   timm's name  family  channels of s1 to s4     blocks of s1 to s4  group width
     RegNetX002 "regnetx_002" X [24, 56, 152, 368]       [1, 1, 4, 7]       8;

@@ -107,6 +107,14 @@ fn a_second_run_writes_nothing_and_a_change_redoes_only_what_it_touches() {
     // No objects on this slide.
     assert_eq!(run(&background).0, [".data-gen", "SPLITS", "grid_x33_8 cc33", "mask cc33.tiff"]);
     assert!(run(&background).0.is_empty());
+
+    // Without a table the outlines are the mask, which then depends on them.
+    fs::remove_file(input.join("train.csv")).unwrap();
+    run(&background);
+    assert!(run(&background).0.is_empty());
+    fs::write(&objects, truths()[0].geojson().replacen("40.0", "42.0", 1)).unwrap();
+    let whole = [".data-gen", "SPLITS", "glomi_x33_8 aa11", "grid_x33_8 aa11", "mask aa11.tiff"];
+    assert_eq!(run(&background).0, whole);
 }
 
 #[test]

@@ -1,0 +1,133 @@
+//! Lists of slides, and the part of them that one job of a cluster takes.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::Result;
+use hubmap_jobs::{Shard, ShardError};
+
+use crate::outcome::UsageError;
+
+/// Which part of a list a job takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShardChoice {
+    /// That of this number.
+    Given(Shard),
+    /// The one that the scheduler has given to this job.
+    Scheduled,
+}
+
+impl FromStr for ShardChoice {
+    type Err = ShardError;
+
+    fn from_str(text: &str) -> Result<Self, ShardError> {
+        if text == "auto" { Ok(Self::Scheduled) } else { text.parse().map(Self::Given) }
+    }
+}
+
+/// Flags of executables that work through a list which several jobs may share.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Clusters")]
+pub struct ShardArgs {
+    /// Do only part I of N, counted from 0; auto: the part that Slurm or Kubernetes has given to this job
+    ///
+    /// Jobs with the parts of one list share the output folder. Slides are dealt out by their size, in every job alike.
+    /// auto reads `SLURM_ARRAY_TASK_ID` and `SLURM_ARRAY_TASK_COUNT`, or `JOB_COMPLETION_INDEX` and `JOB_COMPLETIONS`.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<ShardChoice>,
+}
+
+impl ShardArgs {
+    /// The part that this job takes, if the list is shared at all; what a scheduler said goes to the log.
+    ///
+    /// # Errors
+    ///
+    /// `auto` outside of a job of a known scheduler, and one that does not say enough; both are usage errors.
+    pub fn shard(&self) -> Result<Option<Shard>> {
+        match self.shard {
+            None => Ok(None),
+            Some(ShardChoice::Given(shard)) => Ok(Some(shard)),
+            Some(ShardChoice::Scheduled) => {
+                let found = Shard::of_job(|name| std::env::var(name).ok()).map_err(UsageError::mark)?;
+                let Some(job) = found else {
+                    return Err(UsageError::mark(anyhow::anyhow!(
+                        "--shard auto: this is no task of a Slurm array and no indexed job of Kubernetes; write --shard I/N"
+                    )));
+                };
+                tracing::info!("part {} of the list, as {} say", job.shard, job.told_by);
+                Ok(Some(job.shard))
+            }
+        }
+    }
+}
+
+/// Name of a part, for the files that it leaves.
+pub fn part_name(shard: Shard) -> String {
+    format!("{}-of-{}", shard.index(), shard.count())
+}
+
+/// Flags of executables that take slides.
+#[cfg(feature = "inference")]
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct SlideArgs {
+    /// Slides, or folders of .tif, .tiff and .svs files
+    #[arg(long, value_name = "DIR|FILE", num_args = 1.., required_unless_present = "manifest")]
+    pub slides: Vec<PathBuf>,
+
+    /// List of slides, besides or instead of --slides: CSV with the columns path and, if wanted, id and microns_per_px,
+    /// or .jsonl with such objects
+    ///
+    /// Paths in the list are relative to its folder. microns_per_px counts instead of what a slide states.
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
+}
+
+#[cfg(feature = "inference")]
+impl SlideArgs {
+    /// The files and folders named, for [`check_inputs`](crate::check_inputs).
+    pub fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
+        self.slides.iter().chain(&self.manifest)
+    }
+
+    /// All slides, or those of a part.
+    ///
+    /// Their order is that of `--slides`, then of the list. Slides that cannot be found have no size, and are dealt out
+    /// last; whoever gets them reports them.
+    pub fn find(&self, shard: Option<Shard>) -> Result<Vec<hubmap_infer::SlideInput>> {
+        let mut slides = Vec::new();
+        if !self.slides.is_empty() {
+            slides = hubmap_infer::find_slides(&self.slides)?;
+        }
+        if let Some(manifest) = &self.manifest {
+            let entries = hubmap_jobs::read_manifest(manifest).map_err(UsageError::mark)?;
+            slides.extend(entries.into_iter().map(|entry| hubmap_infer::SlideInput {
+                id: entry.id,
+                path: entry.path,
+                microns_per_px: entry.microns_per_px,
+            }));
+            hubmap_infer::check_ids(&slides).map_err(UsageError::mark)?;
+        }
+        let Some(shard) = shard else { return Ok(slides) };
+        let n_bytes =
+            |slide: &hubmap_infer::SlideInput| std::fs::metadata(&slide.path).map_or(0, |file| file.len());
+        let sizes: Vec<u64> = slides.iter().map(n_bytes).collect();
+        let mine = shard.select(&sizes);
+        tracing::info!("part {shard}: {} of {} slides", mine.len(), slides.len());
+        Ok(mine.into_iter().map(|place| slides[place].clone()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_given_or_left_to_the_scheduler() {
+        let shard = |text: &str| text.parse::<ShardChoice>();
+        assert_eq!(shard("1/4").unwrap(), ShardChoice::Given(Shard::new(1, 4).unwrap()));
+        assert_eq!(shard("auto").unwrap(), ShardChoice::Scheduled);
+        assert!(shard("4/4").is_err() && shard("all").is_err());
+        assert_eq!(part_name(Shard::new(1, 4).unwrap()), "1-of-4");
+        assert_eq!(ShardArgs { shard: None }.shard().unwrap(), None);
+    }
+}

@@ -206,11 +206,12 @@ impl OpenSlide {
     /// Outlines of what inference takes for tissue by its default settings, without the margin that it adds.
     fn find_tissue(&self) -> Result<Vec<Polygon>> {
         ensure!(self.reader.bands() >= 3, "slide {} has no colours to tell tissue by", self.id);
-        let TissueConfig { downsample, min_area, .. } = PredictConfig::original().tissue;
+        let original = PredictConfig::original().tissue;
+        let TissueConfig { downsample, min_area, .. } = original;
         let pixels = self.slide.whole(downsample)?;
         let reduced = MemorySlide::new(self.reader.path(), pixels, None)?;
         let min_area = min_area / u64::from(downsample).pow(2);
-        let config = TissueConfig { skip: true, downsample: 1, min_area, margin: 0 };
+        let config = TissueConfig { downsample: 1, min_area, margin: 0, ..original };
         let outlines = trace_polygons(&TissueMask::find(&reduced, &config)?.mask);
         // One pixel of the mask: its steps go.
         let mut outlines: Vec<_> = outlines.iter().map(|outline| outline.simplified(1.0)).collect();

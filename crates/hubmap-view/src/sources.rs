@@ -38,6 +38,8 @@ impl Sources {
             kinds: OutputKind::ALL.to_vec(),
             order: Vec::new(),
             reuse_finished: true,
+            part: None,
+            scratch: None,
         });
         let predicted = predictions.as_ref().map(|plan| predicted_masks(plan, &by_id)).transpose()?.flatten();
         let truth = config.truth.as_deref().map(|path| true_masks(path, &by_id)).transpose()?;

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use hubmap_io::{RasterReader, Rle};
+use hubmap_io::{Rle, Size};
 use serde::Serialize;
 
 use crate::dice::{count_dice, intersection};
@@ -19,13 +19,12 @@ use crate::outputs::find_slides;
 use crate::progress::{Interrupted, Progress};
 
 pub use boundary::hausdorff_95;
-pub use objects::{ObjectScore, count_matches};
+pub use masks::Masks;
+pub use objects::{MaskObject, MaskObjects, ObjectPair, ObjectScore, count_matches};
 pub use report::{markdown_tables, score_table, sweep_figure, write_scores_csv, write_sweep_csv};
-pub use sweep::{SlideSweep, Sweep};
+pub use sweep::{SlideSweep, Sweep, SweepCounts};
 
 use columns::column_runs;
-use masks::Masks;
-use sweep::SweepCounts;
 
 /// What to compare, and how far.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,16 +133,24 @@ pub fn evaluate(job: &EvaluateJob, progress: &dyn Progress) -> Result<Evaluation
         ensure!(!progress.interrupted(), Interrupted);
         let slide = hubmap_io::open(&slide_paths[id])?;
         let (predicted, true_rle) = (predictions.read(id, slide.size())?, truth.read(id, slide.size())?);
-        slides.push(score(id, slide.as_ref(), &predicted, &true_rle, job.hausdorff));
+        let microns_per_px = slide.microns_per_px();
+        slides.push(score_slide(id, slide.size(), microns_per_px, &predicted, &true_rle, job.hausdorff));
         if let Some(path) = probabilities.get(i) {
             let counted = SweepCounts::of_slide(path, slide.size(), &true_rle, progress);
             counts.push(counted.with_context(|| format!("cannot sweep thresholds over slide {id}"))?);
         }
     }
-    let mean_dice = slides.iter().map(|slide| slide.dice).sum::<f64>() / slides.len() as f64;
-    let pooled = PooledScore::of(&slides);
     let sweep = job.sweep.then(|| Sweep::of(ids, &counts));
-    Ok(Evaluation { slides, mean_dice, pooled, sweep })
+    Ok(Evaluation::of(slides, sweep))
+}
+
+impl Evaluation {
+    /// The means over slides, at least one, for callers that score them one at a time with [`score_slide`].
+    pub fn of(slides: Vec<SlideScore>, sweep: Option<Sweep>) -> Self {
+        let mean_dice = slides.iter().map(|slide| slide.dice).sum::<f64>() / slides.len() as f64;
+        let pooled = PooledScore::of(&slides);
+        Self { slides, mean_dice, pooled, sweep }
+    }
 }
 
 /// The ids that are predicted and all there.
@@ -169,14 +176,22 @@ fn ids_to_score(
     Ok(ids)
 }
 
-fn score(id: &str, slide: &dyn RasterReader, predicted: &Rle, truth: &Rle, hausdorff: bool) -> SlideScore {
+/// Scores one slide of this size and resolution; runs must lie on it. Outlines are compared only if `hausdorff` says so.
+pub fn score_slide(
+    id: &str,
+    size: Size,
+    microns_per_px: Option<f64>,
+    predicted: &Rle,
+    truth: &Rle,
+    hausdorff: bool,
+) -> SlideScore {
     let (predicted_pixels, truth_pixels) = (predicted.count_ones(), truth.count_ones());
     let shared_pixels = intersection(predicted, truth);
-    let height = slide.size().height;
+    let height = size.height;
     let (predicted, truth) = (column_runs(predicted, height), column_runs(truth, height));
     let hausdorff_95 = hausdorff.then(|| {
         let px = boundary::between_columns(&predicted, &truth);
-        Hausdorff { px, um: px.zip(slide.microns_per_px()).map(|(px, um_per_px)| px * um_per_px) }
+        Hausdorff { px, um: px.zip(microns_per_px).map(|(px, um_per_px)| px * um_per_px) }
     });
     SlideScore {
         id: id.to_owned(),

@@ -33,9 +33,9 @@ pub use config::{Blend, Merge, PredictConfig, TissueConfig};
 pub use dice::{intersection, set_dice};
 pub use ensemble::Ensemble;
 pub use evaluate::{
-    EvaluateJob, Evaluation, Hausdorff, ObjectScore, PooledScore, SlideScore, SlideSweep, Sweep, Unpredicted,
-    count_matches, evaluate, hausdorff_95, markdown_tables, score_table, sweep_figure, write_scores_csv,
-    write_sweep_csv,
+    EvaluateJob, Evaluation, Hausdorff, MaskObject, MaskObjects, Masks, ObjectPair, ObjectScore, PooledScore,
+    SlideScore, SlideSweep, Sweep, SweepCounts, Unpredicted, count_matches, evaluate, hausdorff_95,
+    markdown_tables, score_slide, score_table, sweep_figure, write_scores_csv, write_sweep_csv,
 };
 pub use journal::BlockJournal;
 #[cfg(feature = "networks")]

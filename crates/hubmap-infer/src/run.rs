@@ -63,7 +63,7 @@ pub struct SlideSummary {
 }
 
 /// A slide that could not be predicted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedSlide {
     /// Id of the slide.
     pub id: String,
@@ -74,7 +74,7 @@ pub struct FailedSlide {
 }
 
 /// The content of `summary.json`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Settings of the prediction.
     pub settings: serde_json::Value,

@@ -2,13 +2,13 @@
 
 /// Ends and ticks of one axis.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Axis {
+pub struct Axis {
     /// First value.
-    pub(crate) low: f64,
+    pub low: f64,
     /// Last value, greater than the first.
-    pub(crate) high: f64,
+    pub high: f64,
     /// Values that get a line of the grid, with their labels; ascending.
-    pub(crate) ticks: Vec<(f64, String)>,
+    pub ticks: Vec<(f64, String)>,
 }
 
 /// Beyond it differences of two values would no longer be finite.
@@ -20,7 +20,7 @@ const TINIEST: f64 = 1e-250;
 
 impl Axis {
     /// An axis with these ends, if they are a range, and about `n_ticks` ticks.
-    pub(crate) fn with_ends((low, high): (f64, f64), n_ticks: u32) -> Option<Self> {
+    pub fn with_ends((low, high): (f64, f64), n_ticks: u32) -> Option<Self> {
         let magnitude = low.abs().max(high.abs());
         let fits =
             low < high && magnitude <= LARGEST && high - low >= SHORTEST * magnitude && magnitude > TINIEST;
@@ -31,7 +31,7 @@ impl Axis {
     ///
     /// It reaches beyond the values by the fraction `margin` of its length at both ends.
     /// Where all values are whole numbers, so are the ticks if `whole` is set.
-    pub(crate) fn around(values: impl Iterator<Item = f64>, margin: f64, n_ticks: u32, whole: bool) -> Self {
+    pub fn around(values: impl Iterator<Item = f64>, margin: f64, n_ticks: u32, whole: bool) -> Self {
         let (mut low, mut high, mut all_whole) = (f64::INFINITY, f64::NEG_INFINITY, whole);
         for value in values.filter(|value| value.is_finite()) {
             low = low.min(value);
@@ -53,7 +53,7 @@ impl Axis {
     }
 
     /// Where a value lies on the axis: 0 at its first end, 1 at its last.
-    pub(crate) fn fraction(&self, value: f64) -> f64 {
+    pub fn fraction(&self, value: f64) -> f64 {
         // Halves, so that values at opposite ends of all numbers have a finite difference.
         (value / 2.0 - self.low / 2.0) / (self.high / 2.0 - self.low / 2.0)
     }

@@ -7,6 +7,8 @@ mod segment;
 
 use std::path::{Path, PathBuf};
 
+pub use axis::Axis;
+
 use canvas::Canvas;
 use layout::{MAX_PANELS, PanelLayout, SIDE_MARGIN, figure_size, panel_origin};
 

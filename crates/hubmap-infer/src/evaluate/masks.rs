@@ -13,28 +13,35 @@ use crate::outputs::{RleTable, find_slides, read_rle_table};
 const ANNOTATION_ENDINGS: [&str; 4] = [".geojson", ".json", ".geojson.gz", ".json.gz"];
 
 /// Masks by slide id, read when they are needed.
-pub(super) enum Masks {
-    Table { path: PathBuf, table: RleTable },
-    Tiffs { path: PathBuf, files: BTreeMap<String, PathBuf> },
-    Annotations { path: PathBuf, files: BTreeMap<String, PathBuf> },
+#[derive(Debug)]
+pub struct Masks {
+    path: PathBuf,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Table(RleTable),
+    Tiffs(BTreeMap<String, PathBuf>),
+    Annotations(BTreeMap<String, PathBuf>),
 }
 
 impl Masks {
-    /// A table of encodings, a folder of mask TIFFs, of annotations, or that inference left.
+    /// A table of encodings, a folder of mask TIFFs, of annotations, or that inference left; `slides` are paths by id.
     ///
     /// Of the latter, the masks are read, or if there are none the submission table.
     /// A folder with an annotation file of one of the slides is one of annotations, even if it holds TIFFs,
     /// because those of the competition hold the slides as well. Other JSON files are left alone.
-    pub(super) fn open(path: &Path, slides: &BTreeMap<String, PathBuf>) -> Result<Self> {
+    pub fn open(path: &Path, slides: &BTreeMap<String, PathBuf>) -> Result<Self> {
         let metadata = std::fs::metadata(path).with_context(|| format!("cannot open {}", path.display()))?;
         if !metadata.is_dir() {
-            return Ok(Self::Table { path: path.to_owned(), table: read_rle_table(path)? });
+            return Ok(Self { path: path.to_owned(), kind: Kind::Table(read_rle_table(path)?) });
         }
         let inference_masks = path.join("predicts").join("masks");
         if !inference_masks.is_dir()
             && let Some(table) = lone_submission(path)?
         {
-            return Ok(Self::Table { table: read_rle_table(&table)?, path: table });
+            return Ok(Self { kind: Kind::Table(read_rle_table(&table)?), path: table });
         }
         let folder = if inference_masks.is_dir() { inference_masks } else { path.to_owned() };
         let annotation_of = |id: &String| {
@@ -43,41 +50,39 @@ impl Masks {
         };
         let annotations: BTreeMap<_, _> = slides.keys().filter_map(annotation_of).collect();
         if !annotations.is_empty() {
-            return Ok(Self::Annotations { path: folder, files: annotations });
+            return Ok(Self { path: folder, kind: Kind::Annotations(annotations) });
         }
         let files = find_slides(std::slice::from_ref(&folder)).with_context(|| {
             format!("neither mask TIFFs nor <id>.json or <id>.geojson of a slide in {}", folder.display())
         })?;
         let files = files.into_iter().map(|file| (file.id, file.path)).collect();
-        Ok(Self::Tiffs { path: folder, files })
+        Ok(Self { path: folder, kind: Kind::Tiffs(files) })
     }
 
     /// The table, or the folder in which the files are.
-    pub(super) fn path(&self) -> &Path {
-        match self {
-            Self::Table { path, .. } | Self::Tiffs { path, .. } | Self::Annotations { path, .. } => path,
-        }
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Ascending ids.
-    pub(super) fn ids(&self) -> Vec<String> {
-        match self {
-            Self::Table { table, .. } => table.keys().cloned().collect(),
-            Self::Tiffs { files, .. } | Self::Annotations { files, .. } => files.keys().cloned().collect(),
+    pub fn ids(&self) -> Vec<String> {
+        match &self.kind {
+            Kind::Table(table) => table.keys().cloned().collect(),
+            Kind::Tiffs(files) | Kind::Annotations(files) => files.keys().cloned().collect(),
         }
     }
 
-    /// The mask of a slide of this size.
-    pub(super) fn read(&self, id: &str, size: Size) -> Result<Rle> {
+    /// The mask of a slide of this size, which it must fit; an id that is not there is an error.
+    pub fn read(&self, id: &str, size: Size) -> Result<Rle> {
         let missing = || format!("no mask of {id} in {}", self.path().display());
-        match self {
-            Self::Table { path, table } => {
+        match &self.kind {
+            Kind::Table(table) => {
                 let rle = table.get(id).with_context(missing)?;
-                ensure_fits(rle, size).with_context(|| format!("id {id} of {}", path.display()))?;
+                ensure_fits(rle, size).with_context(|| format!("id {id} of {}", self.path.display()))?;
                 Ok(rle.clone())
             }
-            Self::Tiffs { files, .. } => read_tiff(files.get(id).with_context(missing)?, size),
-            Self::Annotations { files, .. } => {
+            Kind::Tiffs(files) => read_tiff(files.get(id).with_context(missing)?, size),
+            Kind::Annotations(files) => {
                 let mut mask = Mask::new(size);
                 for feature in read_annotations(files.get(id).with_context(missing)?)? {
                     feature.polygons.iter().for_each(|polygon| mask.fill_polygon(polygon));

@@ -46,7 +46,8 @@ pub struct SlideSweep {
 }
 
 impl Sweep {
-    pub(super) fn of(ids: Vec<String>, counts: &[SweepCounts]) -> Self {
+    /// The scores of slides, whose ids are in the order of their counts.
+    pub fn of(ids: Vec<String>, counts: &[SweepCounts]) -> Self {
         let dice: Vec<Vec<f64>> = counts.iter().map(SweepCounts::dice).collect();
         let mean = |i: usize| dice.iter().map(|dice| dice[i]).sum::<f64>() / dice.len() as f64;
         let pooled = counts.iter().fold(SweepCounts::default(), |sum, counts| sum.plus(*counts));
@@ -71,14 +72,15 @@ fn thresholds() -> [f64; N_THRESHOLDS] {
 
 /// Pixels of a slide by the number of thresholds that their probability is above.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct SweepCounts {
+pub struct SweepCounts {
     outside: [u64; N_THRESHOLDS + 1],
     inside: [u64; N_THRESHOLDS + 1],
 }
 
 impl SweepCounts {
-    /// Counts the pixels of a map of probabilities inside and outside of the truth, reading it once.
-    pub(super) fn of_slide(path: &Path, size: Size, truth: &Rle, progress: &dyn Progress) -> Result<Self> {
+    /// Counts the pixels of a map of probabilities, a `predicts/raw/<id>.npy` of a slide of this size, inside and outside of
+    /// the truth, reading it once.
+    pub fn of_slide(path: &Path, size: Size, truth: &Rle, progress: &dyn Progress) -> Result<Self> {
         let mut map = NpyReader::open(path)?;
         ensure!(
             map.size() == size,

@@ -199,3 +199,48 @@ fn bands_of_a_sweep_cover_the_slide() {
     let expected = count_dice(n_positive(1000..1100), n_positive(0..2500), 100 << 14);
     assert!((dice - expected).abs() < 1e-12);
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn objects_are_those_of_the_traced_mask((a, b) in any_masks()) {
+        let size = a.size();
+        let (objects, others) = (MaskObjects::new(&Rle::encode(&a), size), MaskObjects::new(&Rle::encode(&b), size));
+        // The flood starts from columns, the numbers go by rows.
+        let mut flooded = flooded_objects(&a);
+        flooded.sort_by_key(|object| object.iter().map(|&(x, y)| (y, x)).min());
+        prop_assert_eq!(objects.as_slice().len(), flooded.len());
+        for (place, (object, pixels)) in objects.as_slice().iter().zip(&flooded).enumerate() {
+            prop_assert_eq!(object.area_px, pixels.len() as u64);
+            let mut filled = Mask::new(size);
+            filled.fill_polygon(&objects.outline(place).unwrap());
+            prop_assert_eq!(self::pixels(&filled).len(), pixels.len());
+            prop_assert!(pixels.iter().all(|&pixel| is_set(&filled, pixel)));
+            let in_bounds = |&(x, y): &(i64, i64)| object.bounds.intersect(&Window::new(x, y, 1, 1)).is_some();
+            prop_assert!(pixels.iter().all(in_bounds));
+            let mean = |part: fn(&(i64, i64)) -> i64| {
+                pixels.iter().map(|p| part(p) as f64 + 0.5).sum::<f64>() / pixels.len() as f64
+            };
+            let off = [object.centroid[0] - mean(|p| p.0), object.centroid[1] - mean(|p| p.1)];
+            prop_assert!(off.iter().all(|off| off.abs() < 1e-9));
+        }
+        prop_assert!(objects.outline(flooded.len()).is_none());
+
+        let pairs = objects.pairs(&others);
+        let n_matched = pairs.iter().filter(|pair| pair.iou > 0.5).count() as u64;
+        prop_assert_eq!(n_matched, count_matches(&Rle::encode(&a), &Rle::encode(&b), size).matched);
+        let mut theirs = flooded_objects(&b);
+        theirs.sort_by_key(|object| object.iter().map(|&(x, y)| (y, x)).min());
+        let mut expected = Vec::new();
+        for (i, ours) in flooded.iter().enumerate() {
+            for (j, theirs) in theirs.iter().enumerate() {
+                let n = ours.iter().filter(|pixel| theirs.contains(pixel)).count();
+                if n > 0 {
+                    expected.push((i, j, n as f64 / (ours.len() + theirs.len() - n) as f64));
+                }
+            }
+        }
+        prop_assert_eq!(pairs.iter().map(|pair| (pair.a, pair.b, pair.iou)).collect::<Vec<_>>(), expected);
+    }
+}

@@ -1,0 +1,125 @@
+//! Which files belong to which slide.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use hubmap_infer::{Masks, OutputKind, OutputPlan, SlideInput, find_slides};
+
+/// What to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewConfig {
+    /// A slide, or a folder of slides.
+    pub slides: PathBuf,
+    /// The output folder of inference, if there are predictions.
+    pub predictions: Option<PathBuf>,
+    /// The truth, if there is one: a table of run lengths, a folder of mask TIFFs or of QuPath annotations named by the
+    /// ids of slides, or one such file.
+    pub truth: Option<PathBuf>,
+}
+
+/// Slides, and where to find what belongs to them.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    slides: Vec<SlideInput>,
+    predictions: Option<OutputPlan>,
+    predicted: Option<Masks>,
+    truth: Option<Masks>,
+}
+
+impl Sources {
+    pub(crate) fn find(config: &ViewConfig) -> Result<Self> {
+        let slides = find_slides(std::slice::from_ref(&config.slides))?;
+        let by_id: BTreeMap<String, PathBuf> =
+            slides.iter().map(|slide| (slide.id.clone(), slide.path.clone())).collect();
+        let predictions = config.predictions.clone().map(|folder| OutputPlan {
+            folder,
+            kinds: OutputKind::ALL.to_vec(),
+            order: Vec::new(),
+            reuse_finished: true,
+            part: None,
+            scratch: None,
+        });
+        let predicted = predictions.as_ref().map(|plan| predicted_masks(plan, &by_id)).transpose()?.flatten();
+        let truth = config.truth.as_deref().map(|path| true_masks(path, &by_id)).transpose()?;
+        Ok(Self { slides, predictions, predicted, truth })
+    }
+
+    pub(crate) fn slides(&self) -> &[SlideInput] {
+        &self.slides
+    }
+
+    /// A file that inference left of a slide, if it is there.
+    pub(crate) fn output(&self, kind: OutputKind, id: &str) -> Option<PathBuf> {
+        let path = self.predictions.as_ref()?.path(kind, id);
+        path.is_file().then_some(path)
+    }
+
+    /// Masks with the predicted objects of a slide.
+    pub(crate) fn predicted(&self, id: &str) -> Option<&Masks> {
+        self.predicted.as_ref().filter(|masks| has(masks, id))
+    }
+
+    /// Masks with the true objects of a slide.
+    pub(crate) fn truth(&self, id: &str) -> Option<&Masks> {
+        self.truth.as_ref().filter(|masks| has(masks, id))
+    }
+
+    /// Stands for the content of a slide's files: another one when one of them is written anew.
+    pub(crate) fn stamp(&self, slide: &SlideInput) -> Result<u64> {
+        let mut hasher = DefaultHasher::new();
+        let path = &slide.path;
+        let found = std::fs::metadata(path).with_context(|| format!("cannot open {}", path.display()))?;
+        (path, found.len(), found.modified().ok()).hash(&mut hasher);
+        for kind in OutputKind::ALL {
+            let Some(path) = self.output(kind, &slide.id) else { continue };
+            let found = std::fs::metadata(&path).ok();
+            (path, found.map(|found| (found.len(), found.modified().ok()))).hash(&mut hasher);
+        }
+        Ok(hasher.finish())
+    }
+}
+
+fn has(masks: &Masks, id: &str) -> bool {
+    masks.ids().iter().any(|known| known == id)
+}
+
+/// The masks of an output folder of inference, or its outlines, or its table; none if it has probabilities only.
+fn predicted_masks(plan: &OutputPlan, slides: &BTreeMap<String, PathBuf>) -> Result<Option<Masks>> {
+    let folder = &plan.folder;
+    let predicts = folder.join("predicts");
+    ensure!(
+        predicts.is_dir(),
+        "{} is no output folder of hubmap-infer: it has no folder predicts",
+        folder.display()
+    );
+    let outlines = [OutputKind::Geojson, OutputKind::GeojsonGz];
+    let has_outlines = slides.keys().any(|id| outlines.iter().any(|&kind| plan.path(kind, id).is_file()));
+    if predicts.join("masks").is_dir() || !has_outlines {
+        let has_table = || {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.into_iter().any(|e| e.file_name().as_encoded_bytes().starts_with(b"submission__"))
+        };
+        let is_there = predicts.join("masks").is_dir() || has_table();
+        return is_there.then(|| Masks::open(folder, slides)).transpose();
+    }
+    Masks::open(&predicts.join("objects"), slides).map(Some)
+}
+
+/// The truth as `hubmap-evaluate` takes it, or one file of it.
+fn true_masks(path: &Path, slides: &BTreeMap<String, PathBuf>) -> Result<Masks> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if path.is_dir() || name.to_lowercase().ends_with(".csv") {
+        return Masks::open(path, slides);
+    }
+    ensure!(path.is_file(), "cannot open {}: no such file or folder", path.display());
+    // The file of one slide: as if it were alone in its folder.
+    let id = name.split_once('.').map_or(name, |(id, _)| id);
+    let slide = slides.get_key_value(id).with_context(|| {
+        let ids: Vec<&str> = slides.keys().map(String::as_str).take(5).collect();
+        format!("{} belongs to no slide: name it after one of {}", path.display(), ids.join(", "))
+    })?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Masks::open(folder, &BTreeMap::from([(slide.0.clone(), slide.1.clone())]))
+}

@@ -135,25 +135,39 @@ fn missing(what: &str, command: &str) -> Markup {
     html! { p.missing { (what) " " code { (command) } } }
 }
 
-/// A table that scrolls sideways where it is too wide; the first column holds names, the others numbers.
-fn table(caption: &str, headers: &[&str], rows: &[Vec<Markup>], n_footer: usize) -> Markup {
-    let row = |cells: &[Markup]| {
-        html! {
-            tr {
-                @for (i, cell) in cells.iter().enumerate() {
-                    @if i == 0 { th scope="row" { (cell) } } @else { td { (cell) } }
+/// A table that scrolls sideways where it is too wide; the first column holds names, more of the first text, others numbers.
+struct Table<'a> {
+    caption: &'a str,
+    headers: &'a [&'a str],
+    /// Columns of text, the names included.
+    n_text: usize,
+    rows: Vec<Vec<Markup>>,
+    /// The last rows, which sum up the others.
+    n_footer: usize,
+}
+
+impl Table<'_> {
+    fn render(&self) -> Markup {
+        let Self { caption, headers, n_text, rows, n_footer } = self;
+        let class = |i: usize| (i < *n_text).then_some("text");
+        let row = |cells: &[Markup]| {
+            html! {
+                tr {
+                    @for (i, cell) in cells.iter().enumerate() {
+                        @if i == 0 { th scope="row" { (cell) } } @else { td class=[class(i)] { (cell) } }
+                    }
                 }
             }
-        }
-    };
-    let (body, footer) = rows.split_at(rows.len().saturating_sub(n_footer));
-    html! {
-        div.scroll tabindex="0" role="region" aria-label=(caption) {
-            table {
-                caption { (caption) }
-                thead { tr { @for header in headers { th scope="col" { (header) } } } }
-                tbody { @for cells in body { (row(cells)) } }
-                @if !footer.is_empty() { tfoot { @for cells in footer { (row(cells)) } } }
+        };
+        let (body, footer) = rows.split_at(rows.len().saturating_sub(*n_footer));
+        html! {
+            div.scroll tabindex="0" role="region" aria-label=(caption) {
+                table {
+                    caption { (caption) }
+                    thead { tr { @for (i, header) in headers.iter().enumerate() { th scope="col" class=[class(i)] { (header) } } } }
+                    tbody { @for cells in body { (row(cells)) } }
+                    @if !footer.is_empty() { tfoot { @for cells in footer { (row(cells)) } } }
+                }
             }
         }
     }

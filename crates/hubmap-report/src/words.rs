@@ -55,11 +55,11 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
-/// A day and time of it, UTC.
+/// A day and time of it; the zone is UTC.
 pub(crate) fn moment(at: SystemTime) -> String {
     let at = OffsetDateTime::from(at);
     let (date, hour, minute) = (at.date(), at.hour(), at.minute());
-    format!("{date} {hour:02}:{minute:02} UTC")
+    format!("{date} {hour:02}:{minute:02}")
 }
 
 /// A length in µm or mm.
@@ -111,6 +111,6 @@ mod tests {
         assert_eq!(area(400.0, Some(0.5)).replace(SPACE, " "), "100 µm²");
         assert_eq!(area(8e6, Some(0.5)).replace(SPACE, " "), "2.00 mm²");
         assert_eq!(area(8.0, None).replace(SPACE, " "), "8.00 px");
-        assert_eq!(moment(UNIX_EPOCH + Duration::from_secs(86_400 + 3_660)), "1970-01-02 01:01 UTC");
+        assert_eq!(moment(UNIX_EPOCH + Duration::from_secs(86_400 + 3_660)), "1970-01-02 01:01");
     }
 }

@@ -3,7 +3,7 @@
 use hubmap_infer::StageSeconds;
 use maud::{Markup, html};
 
-use super::{Page, PredictionPart, cell, table};
+use super::{Page, PredictionPart, Table, cell};
 use crate::run::Run;
 use crate::words::{duration, grouped, moment, rounded};
 
@@ -75,12 +75,12 @@ fn times(part: &PredictionPart) -> Markup {
         p {
             "Predicting took " b { (duration(total)) } " over all slides. Stages run beside each other, so that their times add up to more or less than that."
         }
-        (table("Time by stage of prediction, all slides", &["stage", "time", "share", ""], &rows, 0))
+        (Table { caption: "Time by stage of prediction, all slides", headers: &["stage", "time", "share", ""], n_text: 1, rows, n_footer: 0 }.render())
     }
 }
 
 fn inputs(part: &PredictionPart) -> Markup {
-    let headers = ["slide", "file", "bytes", "changed", "settings SHA-256", "model SHA-256"];
+    let headers = ["slide", "file", "bytes", "changed (UTC)", "settings SHA-256", "model SHA-256"];
     let rows = part.predictions.slides.iter().zip(&part.slides).map(|(slide, shown)| {
         let record = slide.record.as_ref();
         let stamp = record.and_then(|record| record.inputs.first());
@@ -99,8 +99,9 @@ fn inputs(part: &PredictionPart) -> Markup {
             hash(record.map(|record| record.identity.model.as_str())),
         ]
     });
+    let caption = "Slides and what their files were made with";
     html! {
-        (table("Slides and what their files were made with", &headers, &rows.collect::<Vec<_>>(), 0))
+        (Table { caption, headers: &headers, n_text: 2, rows: rows.collect(), n_footer: 0 }.render())
         p.note { "Slides are told apart by length and time of change: they are too large to be hashed with every prediction." }
     }
 }
@@ -114,8 +115,9 @@ fn checkpoints(run: &Run) -> Markup {
         ])
     });
     let rows: Vec<Vec<Markup>> = rows.collect();
+    let caption = format!("Checkpoints in {}", run.path.display());
     html! {
-        @if !rows.is_empty() { (table(&format!("Checkpoints in {}", run.path.display()), &["fold", "file"], &rows, 0)) }
+        @if !rows.is_empty() { (Table { caption: &caption, headers: &["fold", "file"], n_text: 2, rows, n_footer: 0 }.render()) }
         @if let Some(hash) = &run.model_hash { p { "All checkpoints together: SHA-256 " code.hash { (hash) } "." } }
     }
 }

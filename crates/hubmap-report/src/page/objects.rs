@@ -81,9 +81,9 @@ fn groups(part: &PredictionPart) -> Markup {
     html! {
         @if !groups.is_empty() {
             p.keys {
-                span.key.predicted {} "predicted "
-                @if part.truth_path.is_some() { span.key.truth {} "truth " }
-                "· the object itself is drawn thicker; its number is a link to its place on the slide."
+                span { span.key.predicted {} "predicted" }
+                @if part.truth_path.is_some() { span { span.key.truth {} "truth" } }
+                "The object itself is drawn thicker; its number is a link to its place on the slide."
             }
         }
         @for group in &groups {
@@ -103,6 +103,9 @@ fn crop(shown: &Shown, part: &PredictionPart) -> Markup {
     let side = if shown.is_truth { "truth" } else { "predicted" };
     let name = format!("{} {}", if shown.is_truth { "true object" } else { "object" }, shown.number);
     let mark = view.map(|view| view.view.place(shown.centroid)).map(|[x, y]| format!("{x:.1},{y:.1}"));
+    let iou = shown.iou.map(|iou| format!("IoU {iou:.2}"));
+    let probability = shown.probability.map(|probability| format!("probability {probability:.2}"));
+    let measures: Vec<String> = iou.into_iter().chain(probability).collect();
     html! {
         figure.crop {
             svg viewBox=(format!("0 0 {} {}", size.width, size.height)) role="img" aria-label=(format!("{name} of slide {slide}")) {
@@ -111,18 +114,17 @@ fn crop(shown: &Shown, part: &PredictionPart) -> Markup {
                     image width=(picture.size.width) height=(picture.size.height) href=(picture.uri) {}
                 }
                 g transform=(format!("scale({})", 1.0 / UNITS_PER_PX)) {
-                    @for (kind, path) in [("truth", &shown.truth), ("predicted", &shown.predicted)] {
+                    @for (kind, path) in [("predicted", &shown.predicted), ("truth", &shown.truth)] {
+                        @if kind == side { g class=(format!("{kind} focus")) { path.edge d=(shown.focus) {} path.line d=(shown.focus) {} } }
                         @if !path.is_empty() { g class=(kind) { path.edge d=(path) {} path.line d=(path) {} } }
                     }
-                    g class=(format!("{side} focus")) { path.edge d=(shown.focus) {} path.line d=(shown.focus) {} }
                 }
             }
             figcaption {
-                a href=(format!("#{}", anchor(shown.slide_idx))) data-mark=[mark] { (name) } " of " (slide)
-                br;
-                (area(shown.area_px as f64, microns))
-                @if let Some(iou) = shown.iou { " · IoU " (format!("{iou:.2}")) }
-                @if let Some(probability) = shown.probability { " · probability " (format!("{probability:.2}")) }
+                a href=(format!("#{}", anchor(shown.slide_idx))) data-mark=[mark] { (name) }
+                " · " (area(shown.area_px as f64, microns))
+                @if part.slides.len() > 1 { br; (slide) }
+                @if !measures.is_empty() { br; (measures.join(" · ")) }
                 br;
                 span.at { "x " (grouped(x.max(0.0) as u64)) ", y " (grouped(y.max(0.0) as u64)) "\u{202f}px" }
             }

@@ -74,7 +74,7 @@ fn of_predictions(part: &PredictionPart) -> Markup {
         @if seconds > 0.0 {
             (fact("Prediction", &duration(seconds), &format!("{} tiles/s", rounded(n_blocks / seconds))))
         }
-        @if let Some(at) = part.predictions.finished { (fact("Predicted", &moment(at), "")) }
+        @if let Some(at) = part.predictions.finished { (fact("Predicted (UTC)", &moment(at), "")) }
     }
 }
 
@@ -88,6 +88,6 @@ fn of_run(run: &Run) -> Markup {
         }
         (fact("Network", &network, ""))
         @if run.seconds() > 0.0 { (fact("Training", &duration(run.seconds()), "")) }
-        @if let Some(at) = run.started { (fact("Trained", &moment(at), "began")) }
+        @if let Some(at) = run.started { (fact("Training began (UTC)", &moment(at), "")) }
     }
 }

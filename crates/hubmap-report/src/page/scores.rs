@@ -1,9 +1,10 @@
 //! Agreement with the truth.
 
-use hubmap_infer::{score_table, sweep_figure};
+use hubmap_infer::{Sweep, score_table, sweep_figure};
+use hubmap_plot::Panel;
 use maud::{Markup, html};
 
-use super::{Page, PredictionPart, cell, missing, table};
+use super::{Page, PredictionPart, Table, cell, missing};
 use crate::chart::line_chart;
 
 impl Page {
@@ -33,7 +34,7 @@ fn scores(part: &PredictionPart) -> Markup {
     let truth = part.truth_path.iter().map(|path| path.display().to_string()).collect::<String>();
     html! {
         p { "Compared with " code { (truth) } ". Dice is of pixels. Objects match where their IoU is greater than 0.5." }
-        (table("Agreement with the truth by slide", &headers, &rows, 2))
+        (Table { caption: "Agreement with the truth by slide", headers: &headers, n_text: 1, rows, n_footer: 2 }.render())
         @match &evaluation.sweep {
             None => (missing(
                 "Thresholds can be compared where there are probabilities:",
@@ -41,9 +42,10 @@ fn scores(part: &PredictionPart) -> Markup {
             )),
             Some(sweep) => {
                 @let (threshold, dice) = sweep.best();
+                @let panels = panels(sweep);
                 @let used = part.predictions.summary.as_ref().and_then(|summary| summary.settings.get("threshold")?.as_f64());
                 div.charts {
-                    @for panel in &sweep_figure(sweep).panels {
+                    @for panel in &panels {
                         (line_chart(panel, &format!("Dice over the threshold; best {dice:.4} at {threshold:.2}")))
                     }
                     div.aside {
@@ -58,4 +60,13 @@ fn scores(part: &PredictionPart) -> Markup {
             }
         }
     }
+}
+
+/// Of one slide, the mean is all that there is.
+fn panels(sweep: &Sweep) -> Vec<Panel> {
+    let mut panels = sweep_figure(sweep).panels;
+    if sweep.slides.len() == 1 {
+        panels.iter_mut().for_each(|panel| panel.series.retain(|series| series.name != "pooled"));
+    }
+    panels
 }

@@ -104,7 +104,7 @@ fn picture(idx: usize, slide: &PredictedSlide, view: &SlideView) -> Markup {
                     image.tissue width=(width) height=(height) preserveAspectRatio="none" href=(uri) {}
                 }
                 g transform=(format!("scale({})", 1.0 / UNITS_PER_PX)) {
-                    @for (layer, kind) in [(view.truth.as_ref(), "truth"), (Some(&view.predicted), "predicted")] {
+                    @for (layer, kind) in [(Some(&view.predicted), "predicted"), (view.truth.as_ref(), "truth")] {
                         @if let Some(layer) = layer { (outlines(idx, layer, kind)) }
                     }
                 }
@@ -120,7 +120,7 @@ fn outlines(idx: usize, layer: &Layer, kind: &str) -> Markup {
     let id = format!("{kind}-{idx}");
     html! {
         g class=(kind) {
-            path.outline id=(id) d=(layer.path) {}
+            defs { path id=(id) d=(layer.path) vector-effect="non-scaling-stroke" {} }
             use.edge href=(format!("#{id}")) {}
             use.line href=(format!("#{id}")) {}
         }
@@ -147,9 +147,9 @@ fn scale_bar(view: &SlideView, microns_per_px: f64) -> Markup {
     let (x, y) = (2.0 * unit, f64::from(size.height) - 2.5 * unit);
     html! {
         g.scale transform=(format!("translate({x:.1} {y:.1})")) {
-            rect x=(format!("{:.1}", -unit)) y=(format!("{:.1}", -3.4 * unit)) width=(format!("{:.1}", bar + 2.0 * unit)) height=(format!("{:.1}", 4.6 * unit)) rx=(format!("{:.1}", 0.5 * unit)) {}
+            rect x=(format!("{:.1}", -unit)) y=(format!("{:.1}", -3.7 * unit)) width=(format!("{:.1}", bar + 2.0 * unit)) height=(format!("{:.1}", 4.9 * unit)) rx=(format!("{:.1}", 0.5 * unit)) {}
             path d=(format!("M0 0h{bar:.1}")) stroke-width=(format!("{:.1}", 0.5 * unit)) {}
-            text x=(format!("{:.1}", bar / 2.0)) y=(format!("{:.1}", -0.9 * unit)) font-size=(format!("{:.1}", 2.1 * unit)) text-anchor="middle" { (length(um)) }
+            text x=(format!("{:.1}", bar / 2.0)) y=(format!("{:.1}", -0.9 * unit)) font-size=(format!("{:.1}", 2.4 * unit)) text-anchor="middle" { (length(um)) }
         }
     }
 }

@@ -3,7 +3,7 @@
 use hubmap_plot::{Line, Panel, Series};
 use maud::{Markup, html};
 
-use super::{Page, cell, missing, table};
+use super::{Page, Table, cell, missing};
 use crate::chart::line_chart;
 use crate::run::{Epoch, Fold, Run};
 use crate::words::{duration, rounded};
@@ -58,7 +58,7 @@ fn panels(run: &Run) -> Vec<Panel> {
             by_fold(run, "", Line::Solid, |epoch| Some(epoch.train_dice)),
         ),
         panel("Training loss", None, by_fold(run, "", Line::Solid, |epoch| Some(epoch.train_loss))),
-        panel("Learning rate", None, by_fold(run, "", Line::Solid, |epoch| Some(epoch.rate))),
+        panel("Learning rate", None, rate(run).into_iter().collect()),
     ]
 }
 
@@ -69,6 +69,12 @@ fn by_fold(run: &Run, suffix: &str, line: Line, value: impl Fn(&Epoch) -> Option
         Series { color: Some(i), line, ..Series::new(&format!("fold {}{suffix}", fold.name), points) }
     });
     series.collect()
+}
+
+/// The schedule is that of the run, whichever fold it is.
+fn rate(run: &Run) -> Option<Series> {
+    let longest = run.folds.iter().max_by_key(|fold| fold.history.len())?;
+    Some(Series::new("", longest.history.iter().map(|epoch| ((epoch.epoch + 1) as f64, epoch.rate))))
 }
 
 /// The dot of the checkpoint.
@@ -82,7 +88,7 @@ fn folds(run: &Run) -> Markup {
     let headers = ["fold", "epochs", "kept", "weights", "Dice", "last loss", "time", "waiting for data"];
     let rows: Vec<Vec<Markup>> = run.folds.iter().map(fold_row).collect();
     html! {
-        (table("Folds of the run", &headers, &rows, 0))
+        (Table { caption: "Folds of the run", headers: &headers, n_text: 1, rows, n_footer: 0 }.render())
         @for fold in run.folds.iter().filter(|fold| !fold.history.is_empty()) {
             details {
                 summary { "Epochs of fold " (fold.name) }
@@ -129,5 +135,6 @@ fn epochs(fold: &Fold) -> Markup {
         ];
         cells.iter().map(cell).collect()
     });
-    table(&format!("Epochs of fold {}", fold.name), &headers, &rows.collect::<Vec<_>>(), 0)
+    let caption = format!("Epochs of fold {}", fold.name);
+    Table { caption: &caption, headers: &headers, n_text: 1, rows: rows.collect(), n_footer: 0 }.render()
 }

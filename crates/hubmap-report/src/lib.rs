@@ -106,7 +106,17 @@ fn predictions_part(
     // Masks ask which ids there are, not where their slides lie.
     let ids: BTreeMap<String, PathBuf> =
         predictions.slides.iter().map(|slide| (slide.id.clone(), PathBuf::new())).collect();
-    let masks = Masks::open(&predictions.masks, &ids)?;
+    let Some(masks) = &predictions.masks else {
+        let totals = Totals::default();
+        return Ok(PredictionPart {
+            slides: Vec::new(),
+            predictions,
+            evaluation: None,
+            truth_path: None,
+            totals,
+        });
+    };
+    let masks = Masks::open(masks, &ids)?;
     let truth = open_truth(job, found, &ids, notes)?;
     let analyst = Analyst {
         predictions: &predictions,

@@ -164,7 +164,9 @@ impl Table<'_> {
             div.scroll tabindex="0" role="region" aria-label=(caption) {
                 table {
                     caption { (caption) }
-                    thead { tr { @for (i, header) in headers.iter().enumerate() { th scope="col" class=[class(i)] { (header) } } } }
+                    thead {
+                        tr { @for (i, header) in headers.iter().enumerate() { th scope="col" class=[class(i)] { (header) } } }
+                    }
                     tbody { @for cells in body { (row(cells)) } }
                     @if !footer.is_empty() { tfoot { @for cells in footer { (row(cells)) } } }
                 }

@@ -35,7 +35,7 @@ impl View {
     pub(crate) fn new(window: Window, max_side: u32) -> Self {
         let longest = window.width.max(window.height);
         let mut factor = 1_u32;
-        while longest.div_ceil(factor) >= max_side.max(1) && factor < 1 << 20 {
+        while longest.div_ceil(factor) > max_side.max(1) && factor < 1 << 20 {
             factor *= 2;
         }
         let step = i64::from(factor);
@@ -144,6 +144,7 @@ mod tests {
             assert!(view.window.right() - window.right() < view.factor.into());
         }
         assert_eq!(View::new(Window::new(0, 0, 30_000, 40_001), 1600).factor, 32);
+        assert_eq!(View::new(Window::new(0, 0, 1600, 3), 1600).factor, 1);
         let view = View { window: Window::new(64, 32, 64, 64), factor: 4 };
         assert_eq!(view.place([72.0, 36.0]), [2.0, 1.0]);
     }

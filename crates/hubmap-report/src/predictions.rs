@@ -1,6 +1,6 @@
 //! An output folder of inference, as files say it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -22,8 +22,8 @@ pub(crate) struct Predictions {
     pub(crate) finished: Option<SystemTime>,
     /// Slides of the summary, then those that other runs finished.
     pub(crate) slides: Vec<PredictedSlide>,
-    /// Where masks are: what `hubmap_infer::Masks::open` takes.
-    pub(crate) masks: PathBuf,
+    /// Where masks are: what `hubmap_infer::Masks::open` takes. None if all slides failed.
+    pub(crate) masks: Option<PathBuf>,
 }
 
 /// A predicted slide.
@@ -77,7 +77,12 @@ impl Predictions {
     pub(crate) fn read(folder: &Path) -> Result<Self, ReportError> {
         let summary_path = folder.join("summary.json");
         let summary: Option<Summary> = read_json(&summary_path)?;
-        let masks = mask_place(folder, summary.as_ref())?;
+        let is_failure =
+            summary.as_ref().is_some_and(|summary| summary.slides.is_empty() && !summary.failed.is_empty());
+        let masks = match mask_place(folder, summary.as_ref()) {
+            Err(_) if is_failure => None,
+            other => Some(other?),
+        };
         let mut records = read_records(&folder.join("predicts/done"))?;
         let of_summary = summary.iter().flat_map(|summary| &summary.slides);
         let mut slides: Vec<PredictedSlide> = of_summary
@@ -92,13 +97,21 @@ impl Predictions {
             summary: Some(record.summary.clone()),
             record: Some(record),
         }));
-        if slides.is_empty() && masks.is_file() {
-            // A table alone: of another program, or what was kept of a folder.
-            let ids = read_rle_table(&masks)?.into_keys();
-            slides.extend(ids.map(|id| PredictedSlide { id, summary: None, record: None }));
+        if let Some(masks) = masks.as_ref().filter(|_| slides.is_empty()) {
+            // Of another program, or what was kept of a folder.
+            slides.extend(ids_of(masks)?.into_iter().map(|id| PredictedSlide {
+                id,
+                summary: None,
+                record: None,
+            }));
         }
-        let finished = modified(&summary_path).or_else(|| modified(&masks));
+        let finished = modified(&summary_path).or_else(|| modified(masks.as_ref()?));
         Ok(Self { folder: folder.to_owned(), summary, finished, slides, masks })
+    }
+
+    /// The threshold that masks were made with, where that is known.
+    pub(crate) fn threshold(&self) -> Option<f64> {
+        self.summary.as_ref().and_then(threshold)
     }
 
     /// A slide's file of a kind, if it is there.
@@ -139,6 +152,11 @@ fn of_measurements(measurements: &[(String, f64)]) -> Option<ObjectRow> {
     })
 }
 
+/// Pixels above it are positive.
+fn threshold(summary: &Summary) -> Option<f64> {
+    summary.settings.get("threshold")?.as_f64()
+}
+
 fn plan(folder: &Path) -> OutputPlan {
     OutputPlan { folder: folder.to_owned(), kinds: Vec::new(), order: Vec::new(), reuse_finished: true }
 }
@@ -149,8 +167,7 @@ fn mask_place(folder: &Path, summary: Option<&Summary>) -> Result<PathBuf, Repor
     if predicts.join("masks").is_dir() {
         return Ok(predicts.join("masks"));
     }
-    let threshold = summary.and_then(|summary| summary.settings.get("threshold")?.as_f64());
-    if let Some(path) = threshold.map(|threshold| plan(folder).submission(threshold as f32))
+    if let Some(path) = summary.and_then(threshold).map(|threshold| plan(folder).submission(threshold as f32))
         && path.is_file()
     {
         return Ok(path);
@@ -181,6 +198,18 @@ fn mask_place(folder: &Path, summary: Option<&Summary>) -> Result<PathBuf, Repor
             ),
         )),
     }
+}
+
+/// The ids of a table or of the files of a folder.
+fn ids_of(masks: &Path) -> Result<Vec<String>, ReportError> {
+    if masks.is_file() {
+        return Ok(read_rle_table(masks)?.into_keys().collect());
+    }
+    let endings = [".tiff", ".tif", ".geojson.gz", ".geojson"];
+    let id_of =
+        |name: &String| endings.iter().find_map(|ending| name.strip_suffix(ending)).map(str::to_owned);
+    let ids: BTreeSet<String> = read_names(masks).iter().filter_map(id_of).collect();
+    Ok(ids.into_iter().collect())
 }
 
 fn read_names(folder: &Path) -> Vec<String> {
@@ -235,13 +264,18 @@ mod tests {
         let table = "id,predicted\nb,1 2\na,\n";
         place(folder, &[("submission__0.4.csv", table)]);
         let predictions = Predictions::read(folder).unwrap();
-        assert_eq!(predictions.masks, folder.join("submission__0.4.csv"));
-        assert_eq!(predictions.slides.iter().map(|slide| slide.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(predictions.masks, Some(folder.join("submission__0.4.csv")));
+        let ids = |predictions: &Predictions| {
+            predictions.slides.iter().map(|slide| slide.id.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&predictions), ["a", "b"]);
         place(folder, &[("submission__0.5.csv", table)]);
         error("several thresholds");
-        for better in ["predicts/objects/a.geojson", "predicts/bitmasks/a.tiff", "predicts/masks/a.tiff"] {
+        for better in ["predicts/objects/c.geojson", "predicts/bitmasks/c.tiff", "predicts/masks/c.tiff"] {
             place(folder, &[(better, "")]);
-            assert_eq!(Predictions::read(folder).unwrap().masks, folder.join(better).parent().unwrap());
+            let predictions = Predictions::read(folder).unwrap();
+            assert_eq!(predictions.masks.as_deref(), folder.join(better).parent());
+            assert_eq!(ids(&predictions), ["c"]);
         }
         place(folder, &[("summary.json", "{\"settings\": 1}")]);
         error("summary.json");

@@ -24,7 +24,8 @@ const MAX_TISSUE_BYTES: u64 = 1 << 20;
 pub(crate) struct SlideView {
     pub(crate) size: Size,
     pub(crate) microns_per_px: Option<f64>,
-    pub(crate) view: View,
+    /// Of the picture; none where it is left out, for there are pictures enough.
+    pub(crate) view: Option<View>,
     /// Why there is no picture, in words, where there is none.
     pub(crate) picture: Result<Picture, String>,
     /// The file's picture of tissue as an address.
@@ -66,7 +67,8 @@ pub(crate) struct Analyst<'a> {
 }
 
 impl Analyst<'_> {
-    /// Looks at a slide, whose file may be missing; its picture has sides of at most `max_side` pixels, of none if 0.
+    /// Looks at a slide, whose file may be missing; its picture has sides of at most `max_side` pixels, and is left out if
+    /// that is 0.
     pub(crate) fn look(
         &self,
         slide_idx: usize,
@@ -111,23 +113,24 @@ impl Analyst<'_> {
         };
         totals.gallery.add(&objects);
 
-        let view = View::new(size.window(), max_side.max(1));
-        let picture = match reader.as_deref() {
-            _ if max_side == 0 => Err("Left out: the page has pictures of other slides already.".to_owned()),
-            None => Err("The slide's file is not there: name its folder with --slides.".to_owned()),
-            Some(reader) => {
+        let view = (max_side > 0).then(|| View::new(size.window(), max_side));
+        let picture = match (reader.as_deref(), &view) {
+            (_, None) => Err("Left out: there are pictures of other slides enough.".to_owned()),
+            (None, _) => Err("The slide's file is not there: name its folder with --slides.".to_owned()),
+            (Some(reader), Some(view)) => {
                 view.read(reader).map_err(|error| format!("The slide cannot be shown: {error:#}."))
             }
         };
+        let of_picture = view.as_ref().filter(|_| picture.is_ok());
         Ok(SlideView {
             size,
             microns_per_px,
-            view,
-            tissue: picture.as_ref().ok().and_then(|_| self.tissue(id)),
-            probability: picture.as_ref().ok().and_then(|_| self.probability(id, &view, size)),
+            tissue: of_picture.and_then(|_| self.tissue(id)),
+            probability: of_picture.and_then(|view| self.probability(id, view, size)),
             picture,
-            predicted: Layer::of(&predicted, &view),
-            truth: truth.map(|truth| Layer::of(&truth, &view)),
+            predicted: Layer::of(&predicted, view.as_ref()),
+            truth: truth.map(|truth| Layer::of(&truth, view.as_ref())),
+            view,
             positive_px: predicted_rle.count_ones(),
             score,
         })
@@ -158,12 +161,13 @@ fn mean_probabilities(objects: &MaskObjects, rows: Option<&HashMap<u64, ObjectRo
 }
 
 impl Layer {
-    /// Outlines of the largest objects.
-    fn of(objects: &MaskObjects, view: &View) -> Self {
+    /// Outlines of the largest objects; none without a view.
+    fn of(objects: &MaskObjects, view: Option<&View>) -> Self {
         let all = objects.as_slice();
         let mut places: Vec<usize> = (0..all.len()).collect();
         places.sort_by_key(|&place| std::cmp::Reverse(all[place].area_px));
         let mut layer = Self { path: String::new(), n_shown: 0, n_objects: all.len() };
+        let Some(view) = view else { return layer };
         for outline in places.into_iter().take(MAX_OUTLINES).filter_map(|place| objects.outline(place)) {
             if layer.path.len() > MAX_PATH_BYTES {
                 break;
@@ -194,10 +198,12 @@ mod tests {
     fn the_largest_objects_have_outlines_up_to_a_limit() {
         let objects = dots(MAX_OUTLINES as u32 + 5);
         let view = View::new(Size::new(4 * MAX_OUTLINES as u32, 3).window(), 1000);
-        let layer = Layer::of(&objects, &view);
+        let layer = Layer::of(&objects, Some(&view));
         assert_eq!((layer.n_shown, layer.n_objects), (MAX_OUTLINES, MAX_OUTLINES + 5));
         assert!(layer.path.starts_with("M0 1h10"), "{}", &layer.path[..20]);
         assert_eq!(layer.path.matches('M').count(), MAX_OUTLINES);
+        let layer = Layer::of(&objects, None);
+        assert_eq!((layer.path.as_str(), layer.n_shown, layer.n_objects), ("", 0, MAX_OUTLINES + 5));
     }
 
     #[test]

@@ -161,7 +161,7 @@ fn everything_is_on_the_page() {
     assert_eq!(html.matches("data:image/jpeg;base64,").count(), 7);
     // No scale of a length that is not there, and three squares of predicted objects on the slide.
     let outlines = html.split("id=\"predicted-0\" d=\"").nth(1).unwrap().split('"').next().unwrap();
-    assert!(outlines.starts_with("M1000 500l1000 0 0 1000-1000 0z"), "{outlines}");
+    assert!(outlines.starts_with("M1000 500l0 1000 1000 0 0-1000z"), "{outlines}");
     assert_eq!(outlines.matches('z').count(), 3);
     assert!(html.contains("50\u{202f}µm</text>"));
     assert_eq!(page(&job).0, html, "the same folders give the same page");
@@ -255,6 +255,17 @@ fn a_slide_that_cannot_be_read_leaves_the_rest() {
     std::fs::copy(dir.path().join("slides/a.tiff"), dir.path().join("moved/c.tiff")).unwrap();
     let (html, _) = page(&ReportJob { slides: Some(dir.path().join("moved")), ..job });
     assert!(!html.contains("file is not there"));
+}
+
+#[test]
+fn predictions_that_all_failed_have_a_page() {
+    let dir = tempfile::tempdir().unwrap();
+    place(dir.path(), &[]);
+    let (html, summary) = page(&job(dir.path(), &["results"]));
+    assert_eq!(summary.n_slides, 0);
+    assert!(
+        html.contains("<b>lost</b> was not predicted") && html.contains("There are no predicted objects")
+    );
 }
 
 #[cfg(target_os = "linux")]

@@ -70,12 +70,14 @@ fn times(part: &PredictionPart) -> Markup {
             vec![cell(name), cell(duration(*seconds)), cell(format!("{}\u{202f}%", rounded(share))), bar]
         })
         .collect();
+    let caption = "Time by stage of prediction, all slides";
     let total: f64 = summaries.iter().map(|summary| summary.total_seconds).sum();
     html! {
         p {
-            "Predicting took " b { (duration(total)) } " over all slides. Stages run beside each other, so that their times add up to more or less than that."
+            "Predicting took " b { (duration(total)) } " over all slides. "
+            "Stages run beside each other, so that their times add up to more or less than that."
         }
-        (Table { caption: "Time by stage of prediction, all slides", headers: &["stage", "time", "share", ""], n_text: 1, rows, n_footer: 0 }.render())
+        (Table { caption, headers: &["stage", "time", "share", ""], n_text: 1, rows, n_footer: 0 }.render())
     }
 }
 
@@ -102,7 +104,9 @@ fn inputs(part: &PredictionPart) -> Markup {
     let caption = "Slides and what their files were made with";
     html! {
         (Table { caption, headers: &headers, n_text: 2, rows: rows.collect(), n_footer: 0 }.render())
-        p.note { "Slides are told apart by length and time of change: they are too large to be hashed with every prediction." }
+        p.note {
+            "Slides are told apart by length and time of change: they are too large to be hashed with every prediction."
+        }
     }
 }
 
@@ -117,7 +121,9 @@ fn checkpoints(run: &Run) -> Markup {
     let rows: Vec<Vec<Markup>> = rows.collect();
     let caption = format!("Checkpoints in {}", run.path.display());
     html! {
-        @if !rows.is_empty() { (Table { caption: &caption, headers: &["fold", "file"], n_text: 2, rows, n_footer: 0 }.render()) }
+        @if !rows.is_empty() {
+            (Table { caption: &caption, headers: &["fold", "file"], n_text: 2, rows, n_footer: 0 }.render())
+        }
         @if let Some(hash) = &run.model_hash { p { "All checkpoints together: SHA-256 " code.hash { (hash) } "." } }
     }
 }

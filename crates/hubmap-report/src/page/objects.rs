@@ -41,14 +41,18 @@ fn histograms(part: &PredictionPart) -> Markup {
         None => ("area in pixels", areas.iter().map(|(px, _)| *px).collect()),
     };
     let probabilities = &part.totals.mean_probabilities;
+    let certainty = histogram("Certainty of objects", "mean probability", probabilities, Some((0.0, 1.0)));
     html! {
         (sizes(um2.as_deref(), areas))
         div.charts {
             @if let Some(chart) = histogram("Sizes of objects", label, &values, None) { (chart) }
-            @if let Some(chart) = histogram("Certainty of objects", "mean probability", probabilities, Some((0.0, 1.0))) { (chart) }
+            @if let Some(chart) = certainty { (chart) }
         }
         @if probabilities.is_empty() {
-            (missing("For the certainty of objects, predict with their table:", "hubmap-infer … --write rle,mask,npy,objects,geojson,overlay"))
+            (missing(
+                "For the certainty of objects, predict with their table:",
+                "hubmap-infer … --write rle,mask,npy,objects,geojson,overlay",
+            ))
         }
     }
 }
@@ -102,20 +106,24 @@ fn crop(shown: &Shown, part: &PredictionPart) -> Markup {
     let [x, y] = shown.centroid;
     let side = if shown.is_truth { "truth" } else { "predicted" };
     let name = format!("{} {}", if shown.is_truth { "true object" } else { "object" }, shown.number);
-    let mark = view.map(|view| view.view.place(shown.centroid)).map(|[x, y]| format!("{x:.1},{y:.1}"));
+    let place = view.and_then(|view| view.view.as_ref()).map(|view| view.place(shown.centroid));
+    let mark = place.map(|[x, y]| format!("{x:.1},{y:.1}"));
+    let alt = format!("{name} of slide {slide}");
     let iou = shown.iou.map(|iou| format!("IoU {iou:.2}"));
     let probability = shown.probability.map(|probability| format!("probability {probability:.2}"));
     let measures: Vec<String> = iou.into_iter().chain(probability).collect();
     html! {
         figure.crop {
-            svg viewBox=(format!("0 0 {} {}", size.width, size.height)) role="img" aria-label=(format!("{name} of slide {slide}")) {
+            svg viewBox=(format!("0 0 {} {}", size.width, size.height)) role="img" aria-label=(alt) {
                 rect.ground width=(size.width) height=(size.height) {}
                 @if let Some(picture) = &shown.picture {
                     image width=(picture.size.width) height=(picture.size.height) href=(picture.uri) {}
                 }
                 g transform=(format!("scale({})", 1.0 / UNITS_PER_PX)) {
                     @for (kind, path) in [("predicted", &shown.predicted), ("truth", &shown.truth)] {
-                        @if kind == side { g class=(format!("{kind} focus")) { path.edge d=(shown.focus) {} path.line d=(shown.focus) {} } }
+                        @if kind == side {
+                            g class=(format!("{kind} focus")) { path.edge d=(shown.focus) {} path.line d=(shown.focus) {} }
+                        }
                         @if !path.is_empty() { g class=(kind) { path.edge d=(path) {} path.line d=(path) {} } }
                     }
                 }

@@ -26,11 +26,17 @@ impl Page {
                         @if same {
                             p { "The predictions were made with the checkpoints of this run: their hashes are the same." }
                         } @else {
-                            p.problem { "The predictions were not made with the checkpoints of this run as they are now: their hashes differ." }
+                            p.problem {
+                                "The predictions were not made with the checkpoints of this run as they are now: their hashes "
+                                "differ."
+                            }
                         }
                     }
                 } @else {
-                    (missing("No predictions were named. To make some:", "hubmap-infer --model RUN --slides FOLDER --out results"))
+                    (missing(
+                        "No predictions were named. To make some:",
+                        "hubmap-infer --model RUN --slides FOLDER --out results",
+                    ))
                 }
                 @if self.run.is_none() {
                     (missing("No run folder was named. For curves of training:", "hubmap-report RUN results"))

@@ -43,17 +43,23 @@ fn scores(part: &PredictionPart) -> Markup {
             Some(sweep) => {
                 @let (threshold, dice) = sweep.best();
                 @let panels = panels(sweep);
-                @let used = part.predictions.summary.as_ref().and_then(|summary| summary.settings.get("threshold")?.as_f64());
+                @let used = part.predictions.threshold();
                 div.charts {
                     @for panel in &panels {
                         (line_chart(panel, &format!("Dice over the threshold; best {dice:.4} at {threshold:.2}")))
                     }
                     div.aside {
-                        p { "The best mean Dice, " b { (format!("{dice:.4}")) } ", is at threshold " b { (format!("{threshold:.2}")) } "." }
-                        @if let Some(used) = used { p { "The predictions were made with threshold " b { (format!("{used:.2}")) } "." } }
+                        p {
+                            "The best mean Dice, " b { (format!("{dice:.4}")) } ", is at threshold "
+                            b { (format!("{threshold:.2}")) } "."
+                        }
+                        @if let Some(used) = used {
+                            p { "The predictions were made with threshold " b { (format!("{used:.2}")) } "." }
+                        }
                         p { "A threshold chosen on these slides flatters them: choose it on others." }
-                        @if evaluation.sweep.as_ref().is_some_and(|sweep| sweep.slides.len() < evaluation.slides.len()) {
-                            p.note { "Only " (sweep.slides.len()) " of " (evaluation.slides.len()) " slides have probabilities." }
+                        @let (n_swept, n_scored) = (sweep.slides.len(), evaluation.slides.len());
+                        @if n_swept < n_scored {
+                            p.note { "Only " (n_swept) " of " (n_scored) " slides have probabilities." }
                         }
                     }
                 }

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::{Page, PredictionPart, SlidePart, missing};
 use crate::outline::UNITS_PER_PX;
+use crate::picture::View;
 use crate::predictions::PredictedSlide;
 use crate::slide::{Layer, SlideView};
 use crate::words::{area, counted, duration, grouped, length, rounded};
@@ -43,10 +44,15 @@ fn article(idx: usize, slide: &PredictedSlide, shown: &SlidePart, part: &Predict
                 Ok(view) => {
                     (facts(slide, view))
                     @if let Err(problem) = &view.picture { p.missing { (problem) } }
-                    (picture(idx, slide, view))
-                    @for (layer, kind) in [(Some(&view.predicted), "predicted"), (view.truth.as_ref(), "true")] {
-                        @if let Some(layer) = layer.filter(|layer| layer.n_shown < layer.n_objects) {
-                            p.note { "Of " (grouped(layer.n_objects as u64)) " " (kind) " objects, the largest " (grouped(layer.n_shown as u64)) " are outlined." }
+                    @if let Some(place) = &view.view {
+                        (picture(idx, slide, view, place))
+                        @for (layer, kind) in [(Some(&view.predicted), "predicted"), (view.truth.as_ref(), "true")] {
+                            @if let Some(layer) = layer.filter(|layer| layer.n_shown < layer.n_objects) {
+                                p.note {
+                                    "Of " (grouped(layer.n_objects as u64)) " " (kind) " objects, the largest "
+                                    (grouped(layer.n_shown as u64)) " are outlined."
+                                }
+                            }
                         }
                     }
                     (not_shown(view, part))
@@ -74,25 +80,37 @@ fn facts(slide: &PredictedSlide, view: &SlideView) -> Markup {
 }
 
 /// The picture, layers over it and what switches them.
-fn picture(idx: usize, slide: &PredictedSlide, view: &SlideView) -> Markup {
-    let size = view.view.picture_size();
+fn picture(idx: usize, slide: &PredictedSlide, view: &SlideView, place: &View) -> Markup {
+    let size = place.picture_size();
     let (width, height) = (size.width, size.height);
     let alt = format!(
         "Slide {} with {}",
         slide.id,
         counted(view.predicted.n_objects as u64, "predicted object", "predicted objects")
     );
+    let layers = [
+        ("predicted", "predicted", true, true),
+        ("truth", "truth", view.truth.is_some(), true),
+        ("probability", "probability", view.probability.is_some(), false),
+        ("tissue", "tissue", view.tissue.is_some(), false),
+        ("stain", "slide", view.picture.is_ok(), true),
+    ];
+    let (ratio, scale) = (format!("--ratio:{width}/{height}"), format!("scale({})", 1.0 / UNITS_PER_PX));
     html! {
         figure.layers {
             fieldset {
                 legend { "Layers" }
-                label { input type="checkbox" data-layer="predicted" checked; span.key.predicted {} "predicted" }
-                @if view.truth.is_some() { label { input type="checkbox" data-layer="truth" checked; span.key.truth {} "truth" } }
-                @if view.probability.is_some() { label { input type="checkbox" data-layer="probability"; span.key.heat {} "probability" } }
-                @if view.tissue.is_some() { label { input type="checkbox" data-layer="tissue"; "tissue" } }
-                @if view.picture.is_ok() { label { input type="checkbox" data-layer="stain" checked; "slide" } }
+                @for (layer, name, is_there, is_on) in layers {
+                    @if is_there {
+                        label {
+                            input type="checkbox" data-layer=(layer) checked[is_on];
+                            @if !matches!(layer, "tissue" | "stain") { span class=(format!("key {layer}")) {} }
+                            (name)
+                        }
+                    }
+                }
             }
-            svg viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(alt) style=(format!("--ratio:{width}/{height}")) {
+            svg viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(alt) style=(ratio) {
                 rect.ground width=(width) height=(height) {}
                 @if let Ok(picture) = &view.picture {
                     image.stain width=(picture.size.width) height=(picture.size.height) href=(picture.uri) {}
@@ -103,12 +121,12 @@ fn picture(idx: usize, slide: &PredictedSlide, view: &SlideView) -> Markup {
                 @if let Some(uri) = &view.tissue {
                     image.tissue width=(width) height=(height) preserveAspectRatio="none" href=(uri) {}
                 }
-                g transform=(format!("scale({})", 1.0 / UNITS_PER_PX)) {
+                g transform=(scale) {
                     @for (layer, kind) in [(Some(&view.predicted), "predicted"), (view.truth.as_ref(), "truth")] {
                         @if let Some(layer) = layer { (outlines(idx, layer, kind)) }
                     }
                 }
-                @if let Some(microns) = view.microns_per_px { (scale_bar(view, microns)) }
+                @if let Some(microns) = view.microns_per_px { (scale_bar(place, microns)) }
                 g.mark {}
             }
         }
@@ -134,9 +152,9 @@ fn bar_um(width_um: f64) -> f64 {
     [5.0, 2.0].into_iter().map(|n| n * ten).find(|&um| um <= most).unwrap_or(ten)
 }
 
-fn scale_bar(view: &SlideView, microns_per_px: f64) -> Markup {
-    let size = view.view.picture_size();
-    let um_per_px = microns_per_px * f64::from(view.view.factor);
+fn scale_bar(view: &View, microns_per_px: f64) -> Markup {
+    let size = view.picture_size();
+    let um_per_px = microns_per_px * f64::from(view.factor);
     if !(um_per_px.is_finite() && um_per_px > 0.0) {
         return html! {};
     }
@@ -145,11 +163,16 @@ fn scale_bar(view: &SlideView, microns_per_px: f64) -> Markup {
     // In proportion to the picture, which is shown at any size.
     let unit = f64::from(size.width.max(size.height)) / 100.0;
     let (x, y) = (2.0 * unit, f64::from(size.height) - 2.5 * unit);
+    let tenths = |value: f64| format!("{value:.1}");
     html! {
         g.scale transform=(format!("translate({x:.1} {y:.1})")) {
-            rect x=(format!("{:.1}", -unit)) y=(format!("{:.1}", -3.7 * unit)) width=(format!("{:.1}", bar + 2.0 * unit)) height=(format!("{:.1}", 4.9 * unit)) rx=(format!("{:.1}", 0.5 * unit)) {}
-            path d=(format!("M0 0h{bar:.1}")) stroke-width=(format!("{:.1}", 0.5 * unit)) {}
-            text x=(format!("{:.1}", bar / 2.0)) y=(format!("{:.1}", -0.9 * unit)) font-size=(format!("{:.1}", 2.4 * unit)) text-anchor="middle" { (length(um)) }
+            rect
+                x=(tenths(-unit)) y=(tenths(-3.7 * unit)) rx=(tenths(0.5 * unit))
+                width=(tenths(bar + 2.0 * unit)) height=(tenths(4.9 * unit)) {}
+            path d=(format!("M0 0h{bar:.1}")) stroke-width=(tenths(0.5 * unit)) {}
+            text x=(tenths(bar / 2.0)) y=(tenths(-0.9 * unit)) font-size=(tenths(2.4 * unit)) text-anchor="middle" {
+                (length(um))
+            }
         }
     }
 }
@@ -159,7 +182,10 @@ fn not_shown(view: &SlideView, part: &PredictionPart) -> Markup {
     html! {
         // Said once, not for each of many slides.
         @if wants_heat && part.slides.len() == 1 {
-            (missing("For a map of probabilities over the slide:", "hubmap-infer … --write rle,mask,npy,probability,geojson,overlay"))
+            (missing(
+                "For a map of probabilities over the slide:",
+                "hubmap-infer … --write rle,mask,npy,probability,geojson,overlay",
+            ))
         }
     }
 }

@@ -18,7 +18,10 @@ impl Page {
                     Some(run) if run.folds.iter().all(|fold| fold.history.is_empty()) =>
                         (missing("No epoch has ended yet. To go on with this run:", "hubmap-train --resume RUN")),
                     Some(run) => {
-                        p { "A dot marks the epoch whose weights were kept. Point at a curve, or step along it with the arrow keys, to read its values." }
+                        p {
+                            "A dot marks the epoch whose weights were kept. "
+                            "Point at a curve, or step along it with the arrow keys, to read its values."
+                        }
                         div.charts { @for panel in panels(run) { (line_chart(&panel, &alt(&panel))) } }
                         (folds(run))
                     }

@@ -81,7 +81,7 @@ class Browser:
     def open(self, where):
         """Opens an address or the path of a file."""
         address = str(where)
-        if "://" not in address:
+        if urllib.parse.urlsplit(address).scheme not in (*LOCAL_SCHEMES, "http", "https"):
             address = pathlib.Path(where).resolve(strict=True).as_uri()
         self.driver.get(address)
 
@@ -123,14 +123,15 @@ class Browser:
             if name == "Network.requestWillBeSent":
                 self._requests[found_in["requestId"]] = {"url": found_in["request"]["url"]}
             elif name == "Network.responseReceived":
-                self._about(found_in)["status"] = found_in["response"]["status"]
+                self._sent(found_in)["status"] = found_in["response"]["status"]
             # A page that drops a request it no longer needs, such as for a tile that left the view, did not fail.
             elif name == "Network.loadingFailed" and not found_in.get("canceled"):
-                self._about(found_in)["error"] = found_in["errorText"]
+                self._sent(found_in)["error"] = found_in["errorText"]
         return list(self._requests.values())
 
-    def _about(self, event):
-        return self._requests.setdefault(event["requestId"], {"url": ""})
+    def _sent(self, event):
+        """The request that an event is about; those that Chromium itself sent before the page are not kept."""
+        return self._requests.get(event["requestId"], {})
 
     def failed_requests(self):
         """Requests without an answer, or whose answer is an error."""

@@ -68,7 +68,8 @@ fn the_page_has_the_scores_of_evaluate() {
         let objects = slide["objects"].as_array().unwrap();
         let row = format!("<th scope=\"row\">{id}</th><td>{dice:.4}</td>");
         assert!(html.contains(&row), "{row}");
-        assert!(html.contains(&format!("<b>{} objects</b>", objects[0])), "{id}");
+        let n_objects = format!("<b>{} object{}</b>", objects[0], if objects[0] == 1 { "" } else { "s" });
+        assert!(html.contains(&n_objects), "{id} {n_objects}");
     }
     let best = expected["sweep"]["best_threshold"].as_f64().unwrap();
     assert!(html.contains(&format!("is at threshold <b>{best:.2}</b>")));

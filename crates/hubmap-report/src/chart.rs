@@ -1,5 +1,7 @@
 //! Line charts as SVG, with what the script needs to read values out.
 
+use std::fmt::Write as _;
+
 use hubmap_plot::{Axis, Line, Panel, Series};
 use maud::{Markup, html};
 use serde_json::json;
@@ -35,6 +37,8 @@ impl Plot {
     /// Grid, ticks and their labels.
     pub(crate) fn axes(&self, x_label: &str, y_label: &str) -> Markup {
         let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
+        let (middle, side) = (f64::midpoint(LEFT, right), f64::midpoint(TOP, bottom));
+        let upwards = format!("translate(12 {side}) rotate(-90)");
         html! {
             g.grid {
                 @for (value, label) in &self.y.ticks {
@@ -48,9 +52,9 @@ impl Plot {
                     text x=(x) y=(bottom + 16.0) text-anchor="middle" { (label) }
                 }
                 path.axis d=(format!("M{LEFT} {TOP}V{bottom}H{right}")) {}
-                text x=((LEFT + right) / 2.0) y=(HEIGHT - 6.0) text-anchor="middle" { (x_label) }
+                text x=(middle) y=(HEIGHT - 6.0) text-anchor="middle" { (x_label) }
                 @if !y_label.is_empty() {
-                    text transform=(format!("translate(12 {}) rotate(-90)", (TOP + bottom) / 2.0)) text-anchor="middle" { (y_label) }
+                    text transform=(upwards) text-anchor="middle" { (y_label) }
                 }
             }
         }
@@ -113,7 +117,8 @@ fn line(series: &Series, i: usize, plot: &Plot) -> Markup {
             pen = 'M';
             continue;
         }
-        path.push_str(&format!("{pen}{} {}", units(plot.left(point.0)), units(plot.top(point.1))));
+        // Writing to a string cannot fail.
+        let _ = write!(path, "{pen}{} {}", units(plot.left(point.0)), units(plot.top(point.1)));
         pen = 'L';
     }
     html! {

@@ -30,12 +30,9 @@ impl Found {
             return Err(ReportError::NothingNamed);
         }
         for input in inputs {
-            let input = match input.file_name().is_some_and(|name| name == "predicts") {
-                true => {
-                    input.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-                }
-                false => input,
-            };
+            let is_inside = input.file_name().is_some_and(|name| name == "predicts");
+            let folder = input.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let input = if is_inside { folder.unwrap_or(Path::new(".")) } else { input };
             let (run, predictions) = (is_run(input), is_predictions(input)?);
             if run {
                 found.set_run(input)?;

@@ -31,7 +31,7 @@ pub(crate) struct Objects<'a> {
 /// Objects of all slides so far, those that are shown and what is needed to choose others.
 #[derive(Debug, Default)]
 pub(crate) struct Gallery {
-    /// Matched objects by their IoU, or without a truth all by their mean probability; descending.
+    /// Matched objects by their agreement, or without a truth all by their mean probability; descending.
     ranked: Vec<Shown>,
     /// Predicted objects that match none of the truth, the largest first.
     unmatched: Vec<Shown>,
@@ -167,7 +167,7 @@ impl Gallery {
     }
 }
 
-/// For each object, the highest IoU of its pairs; 0 without one.
+/// For each object, the highest intersection over union of its pairs; 0 without one.
 fn best_ious(pairs: &[ObjectPair], n: usize, place: fn(&ObjectPair) -> usize) -> Vec<f64> {
     let mut best = vec![0.0_f64; n];
     for pair in pairs {
@@ -255,7 +255,10 @@ mod tests {
         MaskObjects::new(&Rle::encode(&mask), SIZE)
     }
 
-    fn gallery(slides: &[(MaskObjects, Option<MaskObjects>, Vec<Option<f64>>)]) -> Gallery {
+    /// Objects of the prediction, of the truth, and probabilities of the former.
+    type SlideObjects = (MaskObjects, Option<MaskObjects>, Vec<Option<f64>>);
+
+    fn gallery(slides: &[SlideObjects]) -> Gallery {
         let mut gallery = Gallery::default();
         for (slide_idx, (predicted, truth, probabilities)) in slides.iter().enumerate() {
             gallery.add(&Objects { slide_idx, predicted, truth: truth.as_ref(), probabilities });

@@ -83,7 +83,7 @@ impl Page {
                     style { (PreEscaped(STYLE)) }
                 }
                 body {
-                    (self.header(&title))
+                    (header(&title))
                     main {
                         (self.overview())
                         (self.scores())
@@ -112,19 +112,19 @@ impl Page {
         let predictions = self.predictions.iter().map(|part| name(&part.predictions.folder));
         run.chain(predictions).collect::<Vec<_>>().join(" · ")
     }
+}
 
-    fn header(&self, title: &str) -> Markup {
-        html! {
-            header {
-                p.brand { "hubmap report" }
-                h1 { (title) }
-                nav aria-label="Parts of this page" {
-                    a href="#scores" { "Scores" }
-                    a href="#slides" { "Slides" }
-                    a href="#objects" { "Objects" }
-                    a href="#training" { "Training" }
-                    a href="#details" { "Settings and files" }
-                }
+fn header(title: &str) -> Markup {
+    html! {
+        header {
+            p.brand { "hubmap report" }
+            h1 { (title) }
+            nav aria-label="Parts of this page" {
+                a href="#scores" { "Scores" }
+                a href="#slides" { "Slides" }
+                a href="#objects" { "Objects" }
+                a href="#training" { "Training" }
+                a href="#details" { "Settings and files" }
             }
         }
     }

@@ -182,7 +182,9 @@ fn mask_place(folder: &Path, summary: Option<&Summary>) -> Result<PathBuf, Repor
         }
     }
     let mut tables = read_names(folder);
-    tables.retain(|name| name.starts_with("submission__") && name.ends_with(".csv"));
+    let is_table =
+        |name: &str| name.starts_with("submission__") && Path::new(name).extension() == Some("csv".as_ref());
+    tables.retain(|name| is_table(name));
     tables.sort();
     match tables.as_slice() {
         [table] => Ok(folder.join(table)),

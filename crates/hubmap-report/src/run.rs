@@ -38,7 +38,8 @@ pub(crate) struct Fold {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Epoch {
     /// From 0.
-    pub(crate) epoch: usize,
+    #[serde(rename = "epoch")]
+    pub(crate) idx: usize,
     pub(crate) rate: f64,
     pub(crate) train_loss: f64,
     pub(crate) train_dice: f64,

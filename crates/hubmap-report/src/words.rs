@@ -111,6 +111,6 @@ mod tests {
         assert_eq!(area(400.0, Some(0.5)).replace(SPACE, " "), "100 µm²");
         assert_eq!(area(8e6, Some(0.5)).replace(SPACE, " "), "2.00 mm²");
         assert_eq!(area(8.0, None).replace(SPACE, " "), "8.00 px");
-        assert_eq!(moment(UNIX_EPOCH + Duration::from_secs(86_400 + 3_660)), "1970-01-02 01:01");
+        assert_eq!(moment(UNIX_EPOCH + Duration::from_mins(24 * 60 + 61)), "1970-01-02 01:01");
     }
 }

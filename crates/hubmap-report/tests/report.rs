@@ -21,7 +21,9 @@ fn square(x: f64, y: f64, side: f64) -> Polygon {
 
 fn mask(squares: &[(f64, f64, f64)]) -> Mask {
     let mut mask = Mask::new(SIZE);
-    squares.iter().for_each(|&(x, y, side)| mask.fill_polygon(&square(x, y, side)));
+    for &(x, y, side) in squares {
+        mask.fill_polygon(&square(x, y, side));
+    }
     mask
 }
 
@@ -52,7 +54,7 @@ fn place(folder: &Path, ids: &[&str]) {
     let slides = folder.join("slides");
     std::fs::create_dir_all(&slides).unwrap();
     let mut summaries = Vec::new();
-    let mut table = "id,encoding\n".to_owned();
+    let mut table = vec!["id,encoding".to_owned()];
     for id in ids {
         let path = slides.join(format!("{id}.tiff"));
         write_slide(&path, &SyntheticSlide::new(SlideSpec::new(SIZE, 3)).unwrap(), FileFormat::default())
@@ -61,9 +63,9 @@ fn place(folder: &Path, ids: &[&str]) {
         std::fs::create_dir_all(&masks).unwrap();
         write_mask_tiff(&masks.join(format!("{id}.tiff")), &predicted(), 8).unwrap();
         summaries.push(summary(id, &path));
-        table += &format!("\"{}\",{}\n", id.replace('"', "\"\""), Rle::encode(&truth()));
+        table.push(format!("\"{}\",{}", id.replace('"', "\"\""), Rle::encode(&truth())));
     }
-    write(&folder.join("truth.csv"), &table);
+    write(&folder.join("truth.csv"), &table.join("\n"));
     let failed = json!([{"id": "lost", "path": "lost.tiff", "error": format!("cannot open: {HOSTILE}")}]);
     let summary = json!({"settings": {"threshold": 0.5}, "model": "abc", "n_models": 2, "outputs": ["mask"],
         "slides": summaries, "failed": failed, "total_seconds": 31.0});

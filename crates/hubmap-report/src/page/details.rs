@@ -4,6 +4,7 @@ use hubmap_infer::StageSeconds;
 use maud::{Markup, html};
 
 use super::{Page, PredictionPart, Table, cell};
+use crate::predictions::Stamp;
 use crate::run::Run;
 use crate::words::{duration, grouped, moment, rounded};
 
@@ -96,7 +97,7 @@ fn inputs(part: &PredictionPart) -> Markup {
             cell(&slide.id),
             html! { code.path { (path) } },
             cell(stamp.map_or_else(|| "–".to_owned(), |stamp| grouped(stamp.n_bytes))),
-            cell(stamp.and_then(|stamp| stamp.modified()).map_or_else(|| "–".to_owned(), moment)),
+            cell(stamp.and_then(Stamp::modified).map_or_else(|| "–".to_owned(), moment)),
             hash(record.map(|record| record.identity.settings.as_str())),
             hash(record.map(|record| record.identity.model.as_str())),
         ]

@@ -72,7 +72,9 @@ fn scores(part: &PredictionPart) -> Markup {
 fn panels(sweep: &Sweep) -> Vec<Panel> {
     let mut panels = sweep_figure(sweep).panels;
     if sweep.slides.len() == 1 {
-        panels.iter_mut().for_each(|panel| panel.series.retain(|series| series.name != "pooled"));
+        for panel in &mut panels {
+            panel.series.retain(|series| series.name != "pooled");
+        }
     }
     panels
 }

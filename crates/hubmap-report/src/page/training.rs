@@ -68,7 +68,7 @@ fn panels(run: &Run) -> Vec<Panel> {
 /// A line for every fold through the epochs that have a value, numbered from 1.
 fn by_fold(run: &Run, suffix: &str, line: Line, value: impl Fn(&Epoch) -> Option<f64>) -> Vec<Series> {
     let series = run.folds.iter().enumerate().map(|(i, fold)| {
-        let points = fold.history.iter().filter_map(|epoch| Some(((epoch.epoch + 1) as f64, value(epoch)?)));
+        let points = fold.history.iter().filter_map(|epoch| Some(((epoch.idx + 1) as f64, value(epoch)?)));
         Series { color: Some(i), line, ..Series::new(&format!("fold {}{suffix}", fold.name), points) }
     });
     series.collect()
@@ -77,7 +77,7 @@ fn by_fold(run: &Run, suffix: &str, line: Line, value: impl Fn(&Epoch) -> Option
 /// The schedule is that of the run, whichever fold it is.
 fn rate(run: &Run) -> Option<Series> {
     let longest = run.folds.iter().max_by_key(|fold| fold.history.len())?;
-    Some(Series::new("", longest.history.iter().map(|epoch| ((epoch.epoch + 1) as f64, epoch.rate))))
+    Some(Series::new("", longest.history.iter().map(|epoch| ((epoch.idx + 1) as f64, epoch.rate))))
 }
 
 /// The dot of the checkpoint.
@@ -128,7 +128,7 @@ fn epochs(fold: &Fold) -> Markup {
     let dice = |dice: Option<f64>| dice.map_or_else(|| "–".to_owned(), |dice| format!("{dice:.4}"));
     let rows = fold.history.iter().map(|epoch| {
         let cells = [
-            (epoch.epoch + 1).to_string(),
+            (epoch.idx + 1).to_string(),
             format!("{:.2e}", epoch.rate),
             format!("{:.4}", epoch.train_loss),
             dice(Some(epoch.train_dice)),

@@ -9,6 +9,8 @@ use crate::histogram::histogram;
 use crate::outline::UNITS_PER_PX;
 use crate::words::{area, grouped, rounded};
 
+/// Radius of the ring about an object on its slide, as a share of the side of its crop.
+const MARK_SHARE: f64 = 0.42;
 /// Areas in µm² are shown in thousands.
 const THOUSAND: f64 = 1e3;
 
@@ -106,8 +108,12 @@ fn crop(shown: &Shown, part: &PredictionPart) -> Markup {
     let [x, y] = shown.centroid;
     let side = if shown.is_truth { "truth" } else { "predicted" };
     let name = format!("{} {}", if shown.is_truth { "true object" } else { "object" }, shown.number);
-    let place = view.and_then(|view| view.view.as_ref()).map(|view| view.place(shown.centroid));
-    let mark = place.map(|[x, y]| format!("{x:.1},{y:.1}"));
+    // A ring about the object, a little larger than it.
+    let mark = view.and_then(|view| view.view.as_ref()).map(|view| {
+        let [x, y] = view.place(shown.centroid);
+        let radius = MARK_SHARE * f64::from(shown.view.window.width) / f64::from(view.factor);
+        format!("{x:.1},{y:.1},{radius:.1}")
+    });
     let alt = format!("{name} of slide {slide}");
     let iou = shown.iou.map(|iou| format!("IoU {iou:.2}"));
     let probability = shown.probability.map(|probability| format!("probability {probability:.2}"));

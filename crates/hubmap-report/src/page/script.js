@@ -3,6 +3,8 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const KEPT_DIGITS = 4;
+// Rings are at least so small a part of a picture.
+const LEAST_MARK_SHARE = 60;
 
 function words(value) {
   return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(KEPT_DIGITS)));
@@ -52,14 +54,14 @@ for (const chart of document.querySelectorAll("svg[data-chart]")) {
 
 for (const link of document.querySelectorAll("a[data-mark]")) {
   link.addEventListener("click", () => {
-    const [x, y] = link.dataset.mark.split(",");
+    const [x, y, r] = link.dataset.mark.split(",").map(Number);
     const picture = document.querySelector(`${link.getAttribute("href")} .layers svg`);
     if (!picture) return;
     const { width, height } = picture.viewBox.baseVal;
     document.querySelectorAll(".mark").forEach((mark) => mark.replaceChildren());
     for (let i = 0; i < 2; i += 1) {
       const circle = document.createElementNS(SVG, "circle");
-      const place = { cx: x, cy: y, r: Math.max(width, height) / 28 };
+      const place = { cx: x, cy: y, r: Math.max(r, Math.max(width, height) / LEAST_MARK_SHARE) };
       for (const [name, value] of Object.entries(place)) circle.setAttribute(name, value);
       picture.querySelector(".mark").append(circle);
     }

@@ -10,6 +10,7 @@ use hubmap_infer::{
     hash_files, id_order, predict_slides,
 };
 use hubmap_io::Size;
+use hubmap_report::{ReportJob, write_report};
 use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec};
 use hubmap_train::{RunPlace, RunSettings, train_run};
 use serde_json::json;
@@ -105,13 +106,21 @@ pub(crate) fn walk(args: &Args, progress: &Progress) -> Result<Outcome> {
         sweep: false,
     };
     let scores = evaluate(&job, &InferBars::new(progress))?;
+    let page = out.join("report.html");
+    let job = ReportJob {
+        inputs: vec![report.run.path().to_owned(), plan.folder.clone()],
+        slides: None,
+        truth: Some(job.truth),
+        hausdorff: false,
+    };
+    write_report(&job, &page, &InferBars::new(progress))?;
 
     let id = &test_slides[0].id;
     let overlay = plan.path(OutputKind::Overlay, id);
     let minutes = started.elapsed().as_secs_f64() / 60.0;
     progress.note(&format!(
         "\nDice on the unseen slide {id}: {:.4} ({minutes:.1} minutes)\n\n\
-         look at      {}\nin QuPath    {} over {}\nprobability  {}\nsubmission   {}\nmodel        {}",
+         look at      {}\nin QuPath    {} over {}\nprobability  {}\nsubmission   {}\nmodel        {}\nreport       {}",
         scores.mean_dice,
         overlay.display(),
         plan.path(OutputKind::Geojson, id).display(),
@@ -119,11 +128,13 @@ pub(crate) fn walk(args: &Args, progress: &Progress) -> Result<Outcome> {
         plan.path(OutputKind::Npy, id).display(),
         submission.display(),
         report.run.path().display(),
+        page.display(),
     ));
     Ok(Outcome::done(json!({
         "dice": scores.mean_dice,
         "seconds": started.elapsed().as_secs_f64(),
         "overlay": overlay,
+        "report": page,
         "run": report.run.path(),
         "results": plan.folder,
     })))

@@ -51,7 +51,7 @@ impl Progress for Interrupts {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = hubmap_cli::parse();
     hubmap_cli::run(&args.common, |progress| {
         // Known before minutes of work, not after them.
         let folder = args.out.parent().filter(|folder| !folder.as_os_str().is_empty());

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hubmap_io::{Rle, Size, write_mask_tiff};
 use hubmap_synth::{FileFormat, SlideSpec, SyntheticSlide, write_slide};
-use hubmap_test_support::{Ran, files_under, fixture, json, run};
+use hubmap_test_support::{Ran, check_command_line, files_under, fixture, json, run};
 
 fn report(folder: &Path, args: &[&str]) -> Ran {
     let path = |arg: &&str| match arg.strip_prefix('@') {
@@ -118,4 +118,9 @@ fn a_slide_that_cannot_be_read_is_told_by_the_exit_code() {
     assert_eq!(ran.code, 3, "{ran:?}");
     assert!(ran.stderr.contains("slide a could not be read"), "{ran:?}");
     assert!(std::fs::read_to_string(dir.path().join("page.html")).unwrap().contains("a.tiff"));
+}
+
+#[test]
+fn the_command_line_is_that_of_all_executables() {
+    check_command_line(env!("CARGO_BIN_EXE_hubmap-report"), false, false);
 }

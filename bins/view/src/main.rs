@@ -64,6 +64,6 @@ impl Args {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = hubmap_cli::parse();
     hubmap_cli::run(&args.common, |_| args.run())
 }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use hubmap_io::Size;
 use hubmap_synth::{FileFormat, SlideSpec, SyntheticSlide, write_slide};
-use hubmap_test_support::run;
+use hubmap_test_support::{check_command_line, run};
 
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_hubmap-view");
 
@@ -77,4 +77,9 @@ fn wrong_usage_is_named() {
         run(EXECUTABLE, [path.as_os_str(), flag.as_ref(), empty.as_os_str()])
             .assert_error(2, &["empty", part]);
     }
+}
+
+#[test]
+fn the_command_line_is_that_of_all_executables() {
+    check_command_line(env!("CARGO_BIN_EXE_hubmap-view"), false, false);
 }

@@ -74,10 +74,10 @@ pub struct SlideArgs {
     #[arg(long, value_name = "DIR|FILE", num_args = 1.., required_unless_present = "manifest")]
     pub slides: Vec<PathBuf>,
 
-    /// List of slides, besides or instead of --slides: CSV with the columns path and, if wanted, id and microns_per_px,
+    /// List of slides, besides or instead of --slides: CSV with the columns path and, if wanted, id and `microns_per_px`,
     /// or .jsonl with such objects
     ///
-    /// Paths in the list are relative to its folder. microns_per_px counts instead of what a slide states.
+    /// Paths in the list are relative to its folder. `microns_per_px` counts instead of what a slide states.
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
 }

@@ -373,7 +373,7 @@ impl Run<'_> {
     fn finished(&self, slide: &SlideInput, inputs: &Inputs) -> Option<SlideSummary> {
         let record = self.plan.reuse_finished.then(|| SlideRecord::read(self.plan, &slide.id))??;
         let is_same = record.is_of(&self.identity, inputs) && record.has_files(self.plan);
-        is_same.then(|| SlideSummary { reused: true, ..record.summary })
+        is_same.then_some(SlideSummary { reused: true, ..record.summary })
     }
 
     /// Keeps other parts from a slide.

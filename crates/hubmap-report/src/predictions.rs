@@ -158,7 +158,14 @@ fn threshold(summary: &Summary) -> Option<f64> {
 }
 
 fn plan(folder: &Path) -> OutputPlan {
-    OutputPlan { folder: folder.to_owned(), kinds: Vec::new(), order: Vec::new(), reuse_finished: true }
+    OutputPlan {
+        folder: folder.to_owned(),
+        kinds: Vec::new(),
+        order: Vec::new(),
+        reuse_finished: true,
+        part: None,
+        scratch: None,
+    }
 }
 
 /// The best that there is of masks, tables, bit masks and outlines.

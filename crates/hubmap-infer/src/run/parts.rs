@@ -80,9 +80,8 @@ pub fn join_parts(slides: &[SlideInput], plan: &OutputPlan) -> Result<Summary> {
 
 /// A list of ids of a length that a person reads.
 fn named(ids: &[&str]) -> String {
-    let mut text = ids[..ids.len().min(MAX_NAMED)].join(", ");
-    if ids.len() > MAX_NAMED {
-        text += &format!(" and {} more", ids.len() - MAX_NAMED);
+    match ids.split_at_checked(MAX_NAMED) {
+        Some((first, rest)) if !rest.is_empty() => format!("{} and {} more", first.join(", "), rest.len()),
+        _ => ids.join(", "),
     }
-    text
 }

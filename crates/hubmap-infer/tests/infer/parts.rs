@@ -53,7 +53,7 @@ fn predict(slides: &[SlideInput], plan: &OutputPlan, config: PredictConfig) -> a
 /// Files with their bytes, but those that say how long things took, and locks.
 fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let files =
-        files_under(folder).into_iter().filter(|file| !file.ends_with(".json") && !file.contains("lock"));
+        files_under(folder).into_iter().filter(|file| !file.contains(".json") && !file.contains("lock"));
     files.map(|file| (file.clone(), std::fs::read(folder.join(&file)).unwrap())).collect()
 }
 

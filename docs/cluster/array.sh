@@ -14,7 +14,8 @@ set -u
 
 "$@" &
 command=$!
-trap 'kill -TERM "$command"' TERM
+# When Slurm ends a task that is back in the queue, the command is gone already.
+trap 'kill -TERM "$command" 2> /dev/null' TERM
 # A trap ends `wait`; the command itself is waited for until it is gone.
 wait "$command"
 code=$?

@@ -32,6 +32,9 @@ pub(crate) struct CutCommand {
     pub(crate) cut: CutArgs,
 
     #[command(flatten)]
+    pub(crate) shard: ShardArgs,
+
+    #[command(flatten)]
     pub(crate) config: ConfigArgs,
 }
 
@@ -45,19 +48,16 @@ pub(crate) struct CutArgs {
     /// Folder for bigmasks/, CUTS/ and SPLITS/
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
-
-    #[command(flatten)]
-    shard: ShardArgs,
 }
 
 impl CutArgs {
     /// Brings the output up to date.
-    pub(crate) fn run(&self, config: &ConfigArgs, progress: &Progress) -> Result<Outcome> {
+    pub(crate) fn run(&self, shard: &ShardArgs, config: &ConfigArgs, progress: &Progress) -> Result<Outcome> {
         check_inputs([&self.input])?;
         let config = Config::load(config)?.section::<DataGenConfig>("data_gen")?;
         config.validate().map_err(UsageError::mark)?;
         let bars = DataGenBars::new(progress);
-        let report = match self.shard.shard()? {
+        let report = match shard.shard()? {
             None => cuts::generate(&self.input, &self.output, &config, &bars)?,
             Some(shard) => cuts::generate_part(&self.input, &self.output, &config, shard, &bars)?,
         };

@@ -6,7 +6,7 @@ mod preview;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use hubmap_cli::{CommonArgs, ConfigArgs, UsageError};
+use hubmap_cli::{CommonArgs, ConfigArgs, ShardArgs, UsageError};
 
 /// Cut the training slides of a competition folder into tiles, and split the tiles into folds.
 #[derive(Parser)]
@@ -25,6 +25,9 @@ struct Args {
     cut: Option<cut::CutArgs>,
 
     #[command(flatten)]
+    shard: ShardArgs,
+
+    #[command(flatten)]
     config: ConfigArgs,
 
     #[command(flatten)]
@@ -40,8 +43,8 @@ enum Command {
 fn main() -> ExitCode {
     let args: Args = hubmap_cli::parse();
     hubmap_cli::run(&args.common, |progress| match (&args.command, &args.cut) {
-        (Some(Command::Cut(command)), _) => command.cut.run(&command.config, progress),
-        (None, Some(cut)) => cut.run(&args.config, progress),
+        (Some(Command::Cut(command)), _) => command.cut.run(&command.shard, &command.config, progress),
+        (None, Some(cut)) => cut.run(&args.shard, &args.config, progress),
         (Some(Command::Preview(preview)), _) => preview::run(preview, progress),
         (None, None) => Err(UsageError::mark(anyhow::anyhow!("give --input and --output; --help says more"))),
     })

@@ -8,7 +8,7 @@ use clap::Parser;
 use hubmap_cli::{CommonArgs, Outcome, Progress, SlideArgs, check_inputs};
 use hubmap_infer::{OutputPlan, id_order, join_parts};
 
-/// Join the parts that jobs with --shard have left in a folder: the submission table and the summary of one run over all.
+/// Join the parts of a list that jobs have left in a folder: the submission table and the summary of one run over all.
 ///
 /// A set that is not whole is refused, and the slides that are missing are named; nothing is written then.
 #[derive(Parser)]

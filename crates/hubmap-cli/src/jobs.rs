@@ -1,5 +1,6 @@
 //! Lists of slides, and the part of them that one job of a cluster takes.
 
+#[cfg(feature = "inference")]
 use std::path::PathBuf;
 use std::str::FromStr;
 

@@ -29,6 +29,7 @@ SLIDES = {"4800x3600": 4, "2400x1800": 6}
 SMALL = "rle,mask,geojson"
 # Calls that a shared file system sends to its metadata server.
 METADATA = "open openat stat statx lstat newfstatat access mkdir unlink rmdir rename renameat renameat2 ftruncate getdents64 flock"
+READS, WRITES = "read pread64 readv preadv", "write pwrite64 writev pwritev"
 N_ROUNDS = 3
 
 N_SLIDES, N_NODES, SEED = 10_000, 100, 1
@@ -114,7 +115,8 @@ class Bench:
         """Calls of the file system: those about names, reads, writes, and bytes written."""
         log = self.path("strace.txt")
         out = self.path("counted-%d-%d" % (len(slides), len(more)))
-        run("strace", "-f", "-c", "-o", log, *self.infer(self.manifest("some.csv", slides), out, *more))
+        traced = "trace=%s" % ",".join((METADATA + " " + READS + " " + WRITES).split())
+        run("strace", "-f", "--seccomp-bpf", "-c", "-e", traced, "-o", log, *self.infer(self.manifest("some.csv", slides), out, *more))
         counts = {}
         with open(log, encoding="utf-8") as file:
             for found in re.finditer(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$", file.read(), re.M):
@@ -122,8 +124,8 @@ class Bench:
         sizes = [os.path.getsize(os.path.join(base, name)) for base, _, names in os.walk(out) for name in names]
         return {
             "metadata": sum(counts.get(name, 0) for name in METADATA.split()),
-            "reads": counts.get("read", 0) + counts.get("pread64", 0),
-            "writes": counts.get("write", 0) + counts.get("pwrite64", 0),
+            "reads": sum(counts.get(name, 0) for name in READS.split()),
+            "writes": sum(counts.get(name, 0) for name in WRITES.split()),
             "bytes": sum(sizes),
         }
 
@@ -133,12 +135,16 @@ class Bench:
         one, all_of_them = self.calls(large[:1], *more), self.calls(large, *more)
         return {name: (all_of_them[name] - one[name]) / (len(large) - 1) for name in one}, one
 
-    def seconds(self, n_slides):
-        manifest = self.manifest("some.csv", self.slides[:n_slides])
-        out = tempfile.mkdtemp(dir=self.folder)
-        begin = time.monotonic()
-        run(*self.infer(manifest, out, "--write", SMALL))
-        return time.monotonic() - begin
+    def fit(self, results, seconds):
+        """Seconds to start, for each slide, and for each megapixel, from the records of one process."""
+        found = {}
+        for entry in os.scandir(results + "/predicts/done"):
+            with open(entry.path, encoding="utf-8") as file:
+                slide = json.load(file)["summary"]
+            found.setdefault(slide["width"] * slide["height"] / 1e6, []).append(slide["total_seconds"])
+        (small, large), means = sorted(found), {mp: statistics.mean(times) for mp, times in found.items()}
+        per_mp = (means[large] - means[small]) / (large - small)
+        return seconds - sum(map(sum, found.values())), max(0.0, means[small] - per_mp * small), per_mp
 
     def merge(self, results, n_slides):
         """Seconds for joining many records: those of one slide under many names, its files by hard links."""
@@ -233,6 +239,8 @@ def main():
             for n_parts, found in times.items():
                 seconds, results = bench.processes(n_parts, "%d-%d" % (n_parts, number))
                 found.append(seconds)
+                if n_parts == 1 and seconds == min(found):
+                    start, open_slide, per_mp = bench.fit(results, seconds)
                 check_division(bench, results, n_parts)
         for n_parts, found in times.items():
             rounds = ", ".join("%.1f" % seconds for seconds in found)
@@ -242,17 +250,15 @@ def main():
         mp = max(bench.mp)
         every, first = bench.per_slide()
         small, _ = bench.per_slide("--write", SMALL)
-        print("a slide of %.1f MP: %s; fewer outputs: %s" % (mp, every, small))
-        # What remains of the seconds when slides take theirs: loading weights, and so on.
-        nothing = min(bench.seconds(1) for _ in range(N_ROUNDS))
-        again = min(bench.seconds(n_slides) for _ in range(N_ROUNDS))
-        rate = (again - nothing) / (sum(bench.mp) - bench.mp[0])
-        start = max(0.0, nothing - rate * bench.mp[0])
-        print("start %.2f s; %.3f s/MP on one thread here, with these small weights; start makes %d metadata calls" % (
-            start, rate, first["metadata"] - every["metadata"]))
+        for what, found in (("every output", every), (SMALL, small)):
+            words = "a slide of %.1f MP, %s: %.0f metadata calls, %.0f reads, %.0f writes, %.1f MB left"
+            print(words % (mp, what, found["metadata"], found["reads"], found["writes"], found["bytes"] / 1e6))
+        n_calls = first["metadata"] - every["metadata"]
+        words = "start %.2f s and %d metadata calls; %.2f s for each slide; %.3f s/MP on one thread, with these small weights"
+        print(words % (start, n_calls, open_slide, per_mp))
         seconds, calls = bench.merge(results, N_SLIDES)
         print("joining %d records: %.1f s, %d calls about files" % (N_SLIDES, seconds, calls))
-        costs = {"start": start, "open": 0.05, "metadata": every["metadata"]}
+        costs = {"start": start, "open": open_slide, "metadata": every["metadata"]}
         costs |= {"bytes_per_mp": every["bytes"] / mp, "small_bytes_per_mp": small["bytes"] / mp}
     simulate(costs)
 

@@ -2,8 +2,9 @@
 //
 //   nextflow run main.nf --model model --manifest slides.csv --out results --parts 16
 //
-// Tasks write into one folder that all of them see. A task that was killed is tried again, and goes on where it was; with
-// -resume, tasks that are done are not run again, and those that are run again skip the slides that are done.
+// Tasks write into one folder that all of them see. A task that was killed is tried again, with more memory, and goes
+// on where it was; with -resume, tasks that are done are not run again, and those that are run again skip the slides
+// that are done.
 nextflow.enable.dsl = 2
 
 params.model = null
@@ -13,6 +14,7 @@ params.parts = 1
 
 process infer {
     cpus 4
+    memory { 4.GB * task.attempt }
     errorStrategy { task.exitStatus in [75, 137, 143] ? 'retry' : 'finish' }
     maxRetries 3
 
@@ -41,7 +43,7 @@ process merge {
 
 workflow {
     if (!params.model || !params.manifest || !params.out) {
-        error "--model, --manifest and --out are needed"
+        error '--model, --manifest and --out are needed'
     }
-    merge(infer(Channel.of(0..<(params.parts as int))).collect())
+    merge(infer(channel.of(0..<(params.parts as int))).collect())
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use hubmap_cli::{CommonArgs, Outcome, Progress, SlideArgs, check_inputs};
+use hubmap_cli::{CommonArgs, Outcome, Progress, SlideArgs, check_inputs, print_line};
 use hubmap_infer::{OutputPlan, id_order, join_parts};
 
 /// Join the parts of a list that jobs have left in a folder: the submission table and the summary of one run over all.
@@ -48,7 +48,10 @@ fn run(args: &Args, progress: &Progress) -> Result<Outcome> {
         scratch: None,
     };
     let summary = join_parts(&slides, &plan)?;
-    progress.line(&format!("{} slides are whole: {}", summary.slides.len(), plan.summary().display()));
+    progress.note(&format!("all {} slides are there", summary.slides.len()));
+    if !args.common.json {
+        print_line(&plan.summary().display().to_string())?;
+    }
     Ok(Outcome::done(serde_json::to_value(&summary)?))
 }
 

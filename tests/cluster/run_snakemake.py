@@ -10,13 +10,12 @@ nothing that was killed may have left anything behind.
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 
-from slurm import CONFIG, ROOT, models, run, same, wait_for
+from slurm import ROOT, project, run, same_as_one_process, wait_for
 
 SNAKEFILE = os.path.join(ROOT, "docs", "cluster", "Snakefile")
 N_FOLDS = N_PARTS = 4
@@ -63,15 +62,8 @@ def main():
     os.environ["PATH"] = os.path.abspath(binaries) + os.pathsep + os.environ["PATH"]
     with tempfile.TemporaryDirectory(prefix="hubmap-snakemake-") as place:
         path = lambda name: os.path.join(place, name)
-        slides, config, manifest, work, one = map(path, ("HUBMAP", "mine.toml", "slides.csv", "work", "one"))
-        demo = ["hubmap-demo", "slides", "--out", slides, "--count", "8", "--test-count", "8", "--size", "1700x1300"]
-        run(*demo, "--glomeruli-per-mm2", "20", "--quiet")
-        with open(config, "w", encoding="utf-8") as file:
-            file.write(CONFIG)
-        test = sorted(name for name in os.listdir(os.path.join(slides, "test")) if name.endswith(".tiff"))
-        with open(manifest, "w", encoding="utf-8") as file:
-            file.write("path\n" + "".join("HUBMAP/test/%s\n" % name for name in test))
-
+        work, one = path("work"), path("one")
+        slides, config, manifest = project(place)
         settings = ["slides=" + slides, "settings=" + config, "manifest=" + manifest, "work=" + work]
         settings += ["folds=%d" % N_FOLDS, "parts=%d" % N_PARTS]
         command = [tool("snakemake"), "--snakefile", SNAKEFILE, "--cores", "2", "--config", *settings]
@@ -91,18 +83,7 @@ def main():
         if again.returncode != 0 or "Nothing to be done" not in again.stderr:
             raise SystemExit("a project that is done is not left alone:\n" + again.stderr)
 
-        run("hubmap-data-gen", "cut", "--config", config, "--input", slides, "--output", one + "/input", "--quiet")
-        # The folder of tiles is written into the run's settings, and with them into what the weights are known by.
-        splits = "data.splits_dir=%s/input/SPLITS" % work
-        run("hubmap-train", "--config", config, "--set", splits, "--run", one + "/model", "--threads", "1", "--quiet")
-        run("hubmap-infer", "--model", one + "/model", "--manifest", manifest, "--out", one + "/results", "--quiet")
-        for name in ("input/bigmasks", "input/CUTS", "input/SPLITS"):
-            same(name, os.path.join(work, name), os.path.join(one, name))
-        same("weights", models(work + "/model"), models(one + "/model"))
-        for name in ("locks", "parts", "under_way"):
-            for folder in (work, one):
-                shutil.rmtree("%s/results/predicts/%s" % (folder, name), ignore_errors=True)
-        same("predictions", work + "/results", one + "/results")
+        same_as_one_process(place, work)
         nothing_left_behind(work, one)
 
 

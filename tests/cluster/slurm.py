@@ -228,20 +228,44 @@ def models(folder):
     return target
 
 
+def project(place):
+    """Makes slides, settings and a list of what to predict in a folder."""
+    path = lambda name: os.path.join(place, name)
+    slides, config, manifest = path("HUBMAP"), path("mine.toml"), path("slides.csv")
+    demo = ["hubmap-demo", "slides", "--out", slides, "--count", "8", "--test-count", "8", "--size", "1700x1300"]
+    run(*demo, "--glomeruli-per-mm2", "20", "--quiet")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write(CONFIG)
+    test = sorted(name for name in os.listdir(os.path.join(slides, "test")) if name.endswith(".tiff"))
+    with open(manifest, "w", encoding="utf-8") as file:
+        file.write("path\n" + "".join("HUBMAP/test/%s\n" % name for name in test))
+    return slides, config, manifest
+
+
+def same_as_one_process(place, work):
+    """Does the same by one process for each stage, in `one`, and compares every output."""
+    slides, config, manifest = (os.path.join(place, name) for name in ("HUBMAP", "mine.toml", "slides.csv"))
+    one = os.path.join(place, "one")
+    run("hubmap-data-gen", "--config", config, "--input", slides, "--output", one + "/input", "--quiet")
+    splits = "data.splits_dir=%s/input/SPLITS" % work
+    run("hubmap-train", "--config", config, "--set", splits, "--run", one + "/model", "--threads", "1", "--quiet")
+    # With the weights of the jobs, whose hash is in the records.
+    run("hubmap-infer", "--model", one + "/model", "--manifest", manifest, "--out", one + "/results", "--quiet")
+    for name in ("input/bigmasks", "input/CUTS", "input/SPLITS"):
+        same(name, os.path.join(work, name), os.path.join(one, name))
+    same("weights", models(work + "/model"), models(one + "/model"))
+    for name in ("locks", "parts", "under_way"):
+        for folder in (work, one):
+            shutil.rmtree("%s/results/predicts/%s" % (folder, name), ignore_errors=True)
+    same("predictions", work + "/results", one + "/results")
+
+
 def main():
     (binaries,) = sys.argv[1:]
     os.environ["PATH"] = os.path.abspath(binaries) + os.pathsep + os.environ["PATH"]
     with tempfile.TemporaryDirectory(prefix="hubmap-slurm-") as place:
         path = lambda name: os.path.join(place, name)
-        slides, config, manifest = path("HUBMAP"), path("mine.toml"), path("slides.csv")
-        demo = ["hubmap-demo", "slides", "--out", slides, "--count", "8", "--test-count", "8", "--size", "1700x1300"]
-        run(*demo, "--glomeruli-per-mm2", "20", "--quiet")
-        with open(config, "w", encoding="utf-8") as file:
-            file.write(CONFIG)
-        test = sorted(name for name in os.listdir(os.path.join(slides, "test")) if name.endswith(".tiff"))
-        with open(manifest, "w", encoding="utf-8") as file:
-            file.write("path\n" + "".join("HUBMAP/test/%s\n" % name for name in test))
-
+        slides, config, manifest = project(place)
         os.mkdir(path("slurm"))
         work = path("work")
         with slurm(path("slurm")) as env:
@@ -258,19 +282,7 @@ def main():
 
             wait_for("the last job", is_over)
 
-        one = path("one")
-        run("hubmap-data-gen", "--config", config, "--input", slides, "--output", one + "/input", "--quiet")
-        splits = "data.splits_dir=%s/input/SPLITS" % work
-        run("hubmap-train", "--config", config, "--set", splits, "--run", one + "/model", "--threads", "1", "--quiet")
-        # With the weights of the jobs, whose hash is in the records.
-        run("hubmap-infer", "--model", one + "/model", "--manifest", manifest, "--out", one + "/results", "--quiet")
-        for name in ("input/bigmasks", "input/CUTS", "input/SPLITS"):
-            same(name, os.path.join(work, name), os.path.join(one, name))
-        same("weights", models(work + "/model"), models(one + "/model"))
-        for name in ("locks", "parts", "under_way"):
-            for folder in (work, one):
-                shutil.rmtree("%s/results/predicts/%s" % (folder, name), ignore_errors=True)
-        same("predictions", work + "/results", one + "/results")
+        same_as_one_process(place, work)
 
 
 if __name__ == "__main__":

@@ -39,9 +39,15 @@ pub(crate) struct PredictedSlide {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Record {
     pub(crate) identity: Identity,
-    /// Of the slide's file, and of others.
-    pub(crate) inputs: Vec<Stamp>,
+    pub(crate) inputs: Inputs,
     summary: SlideSummary,
+}
+
+/// What a slide's files were made of.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Inputs {
+    /// Of the slide's file, and of others.
+    pub(crate) files: Vec<Stamp>,
 }
 
 /// What tells the settings and models of a slide's files from others.

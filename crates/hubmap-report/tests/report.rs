@@ -89,7 +89,7 @@ fn place_more(folder: &Path, id: &str) {
     write_mask_tiff(&predicts.join(format!("probabilities/{id}.tiff")), &predicted(), 8).unwrap();
     write(&predicts.join(format!("tissue/{id}.png")), "a picture");
     let record = json!({"identity": {"version": 1, "settings": "0123456789abcdef", "model": "abc"},
-        "inputs": [{"n_bytes": 123_456, "modified": [86_400, 0]}], "outputs": [],
+        "inputs": {"files": [{"n_bytes": 123_456, "modified": [86_400, 0]}], "microns_per_px": null}, "outputs": [],
         "summary": summary(id, &folder.join("slides").join(format!("{id}.tiff")))});
     write(&predicts.join(format!("done/{id}.json")), &record.to_string());
     let path = predicts.join(format!("raw/{id}.npy"));

@@ -86,7 +86,7 @@ fn inputs(part: &PredictionPart) -> Markup {
     let headers = ["slide", "file", "bytes", "changed (UTC)", "settings SHA-256", "model SHA-256"];
     let rows = part.predictions.slides.iter().zip(&part.slides).map(|(slide, shown)| {
         let record = slide.record.as_ref();
-        let stamp = record.and_then(|record| record.inputs.first());
+        let stamp = record.and_then(|record| record.inputs.files.first());
         let path = shown.path.clone().or_else(|| slide.summary.as_ref().map(|summary| summary.path.clone()));
         let path = path.map_or_else(|| "–".to_owned(), |path| path.display().to_string());
         let hash = |hash: Option<&str>| match hash {

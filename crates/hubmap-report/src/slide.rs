@@ -84,8 +84,10 @@ impl Analyst<'_> {
         let size = size.or_else(|| summary.map(|summary| Size::new(summary.width, summary.height)));
         let size =
             size.context("its file is not there, and nothing tells its size: name its folder with --slides")?;
-        let microns_per_px = reader.as_ref().and_then(|reader| reader.microns_per_px());
-        let microns_per_px = microns_per_px.or_else(|| summary.and_then(|summary| summary.microns_per_px));
+        // What inference went by: its list of slides may have known better than the file.
+        let microns_per_px = summary.and_then(|summary| summary.microns_per_px);
+        let microns_per_px =
+            microns_per_px.or_else(|| reader.as_ref().and_then(|reader| reader.microns_per_px()));
         let predicted_rle = self.masks.read(id, size)?;
         let predicted = MaskObjects::new(&predicted_rle, size);
         let rows = self.predictions.objects(id)?;

@@ -5,7 +5,9 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use hubmap_infer::{NpyWriter, Progress, RowSink};
+use hubmap_infer::{
+    Ensemble, NpyWriter, OutputKind, OutputPlan, PostprocessConfig, Progress, RowSink, SlideInput, run_slides,
+};
 use hubmap_io::{Mask, Polygon, Rle, Size, write_mask_tiff};
 use hubmap_report::{ReportError, ReportJob, ReportSummary, write_report};
 use hubmap_synth::{FileFormat, SlideSpec, SyntheticSlide, write_slide};
@@ -109,6 +111,41 @@ fn page(job: &ReportJob) -> (String, ReportSummary) {
     let path = folder.path().join("report.html");
     let summary = write_report(job, &path, &()).unwrap();
     (std::fs::read_to_string(path).unwrap(), summary)
+}
+
+/// The other tests write these files themselves; here it is seen that they are what inference writes.
+#[test]
+fn what_inference_writes_of_a_slide_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    place(dir.path(), &["a"]);
+    place_more(dir.path(), "a");
+    let slide =
+        SlideInput { id: "a".to_owned(), path: dir.path().join("slides/a.tiff"), microns_per_px: Some(0.25) };
+    let runs = ["results", "same"].map(|name| dir.path().join(name));
+    let maps = runs.each_ref().map(|run| run.join("predicts/raw/a.npy"));
+    std::fs::create_dir_all(maps[1].parent().unwrap()).unwrap();
+    std::fs::copy(&maps[0], &maps[1]).unwrap();
+    let ensemble = Ensemble::new(runs.to_vec(), None).unwrap();
+    let spec = ensemble.run_spec(0.5, PostprocessConfig::OFF);
+    let plan = OutputPlan {
+        folder: dir.path().join("real"),
+        kinds: OutputKind::ALL.to_vec(),
+        order: Vec::new(),
+        reuse_finished: true,
+        part: None,
+        scratch: None,
+    };
+    let run = run_slides(&mut [ensemble], &spec, &[slide], &plan, &()).unwrap();
+    assert_eq!((run.slides.len(), run.slides[0].objects), (1, 3));
+    let record: Value =
+        serde_json::from_slice(&std::fs::read(dir.path().join("real/predicts/done/a.json")).unwrap())
+            .unwrap();
+    let (html, summary) = page(&job(dir.path(), &["real"]));
+    assert_eq!((summary.n_slides, summary.failed.len()), (1, 0));
+    let settings = record["identity"]["settings"].as_str().unwrap();
+    for part in [format!("title=\"{settings}\"").as_str(), "<b>3 objects</b>", "0.250\u{202f}µm per pixel"] {
+        assert!(html.contains(part), "{part} is not in {html}");
+    }
 }
 
 #[test]

@@ -255,9 +255,15 @@ fn slide_lock(plan: &OutputPlan, id: &str) -> PathBuf {
     plan.folder.join("predicts").join("locks").join(id)
 }
 
+/// Place of the picture of where a slide has tissue.
+fn tissue_path(plan: &OutputPlan, id: &str) -> PathBuf {
+    plan.folder.join("predicts").join("tissue").join(format!("{id}.png"))
+}
+
 /// All files that a slide may have, and its record.
 fn files_of(plan: &OutputPlan, id: &str) -> impl Iterator<Item = PathBuf> + use<> {
-    OutputKind::ALL.map(|kind| plan.path(kind, id)).into_iter().chain([SlideRecord::path(plan, id)])
+    let others = [tissue_path(plan, id), SlideRecord::path(plan, id)];
+    OutputKind::ALL.map(|kind| plan.path(kind, id)).into_iter().chain(others)
 }
 
 fn write_json(path: &Path, summary: &Summary) -> Result<()> {
@@ -392,7 +398,7 @@ impl Run<'_> {
 
     /// Writes where tissue was found as a picture, white on black.
     fn write_tissue(&self, id: &str, tissue: &TissueMask) -> Result<()> {
-        let path = self.plan.folder.join("predicts").join("tissue").join(format!("{id}.png"));
+        let path = tissue_path(self.plan, id);
         pending_file::create_folder_of(&path)?;
         let Size { width, height } = tissue.mask.size();
         let pixels = tissue.mask.read(Window::new(0, 0, width, height)).mapv_into(|pixel| pixel * 255);

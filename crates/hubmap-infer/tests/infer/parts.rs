@@ -134,9 +134,14 @@ fn parts_share_a_folder_but_not_a_slide_and_keep_runs_of_all_out() {
     let (theirs, ours) = (under_way("b"), under_way("d"));
     let (theirs_at, ours_at) = (theirs.temporary_path().to_owned(), ours.temporary_path().to_owned());
     std::mem::forget(ours);
+    let tissue = out.join("predicts/tissue/d.png");
+    std::fs::create_dir_all(tissue.parent().unwrap()).unwrap();
+    let tissue = PendingFile::create(&tissue).unwrap();
+    let tissue_at = tissue.temporary_path().to_owned();
+    std::mem::forget(tissue);
     let summary = predict(&slides[2..4], &place.part("out", "1-of-2"), small_config()).unwrap();
     assert_eq!((summary.slides.len(), summary.failed.len()), (2, 0));
-    assert!(theirs_at.exists() && !ours_at.exists());
+    assert!(theirs_at.exists() && !ours_at.exists() && !tissue_at.exists());
     // A division into other parts may come to the same slide.
     let summary = predict(&slides[1..3], &place.part("out", "0-of-3"), small_config()).unwrap();
     assert_eq!((summary.slides.len(), summary.failed.len()), (1, 1));

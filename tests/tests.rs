@@ -32,6 +32,10 @@ mod train;
 /// Steps over several devices, passes and precisions.
 mod replicas;
 
+/// Networks in LibTorch's own graph.
+#[cfg(feature = "tch")]
+mod libtorch;
+
 /// Runs that are killed or interrupted, and go on.
 mod resume;
 

@@ -1,7 +1,8 @@
 //! Times forward passes of a network: our side of `compare/forward.py`.
 //!
 //! Arguments: name such as `unet-regnety_016`, side in pixels, images in a batch, threads, repeats, and
-//! `cpu` (the inference form) or `burn` (the training form on Burn's flex backend).
+//! `cpu` (the inference form), `burn` (the training form on Burn's flex backend) or a device (the inference form there,
+//! images from host memory and logits back to it).
 //! Prints one line of JSON: seconds (best and median), products per image, the machine's limit and memory.
 #![expect(clippy::expect_used, reason = "a bench that cannot start has nothing to measure")]
 #![expect(clippy::print_stdout, reason = "the figures are its output")]
@@ -9,14 +10,16 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use hubmap_models::{Attention, CpuModel, SegModelConfig};
+use hubmap_cli::DeviceSpec;
+use hubmap_models::{Attention, CpuModel, InferenceModel, SegModelConfig};
 use pulp::{Arch, Simd, WithSimd};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [name, side, count, n_threads, repeats, form] = args.as_slice() else {
-        panic!("NAME SIDE BATCH THREADS REPEATS cpu|burn")
+        panic!("NAME SIDE BATCH THREADS REPEATS cpu|burn|DEVICE")
     };
     let config = config(name);
     let [side, count, n_threads, repeats] =
@@ -39,7 +42,13 @@ fn main() {
             let data = TensorData::new(images.clone(), [count, 3, side, side]);
             black_box(model.forward(Tensor::<4>::from_data(data, &device)).into_data());
         }),
-        other => panic!("{other}: expected cpu or burn"),
+        device => {
+            let device = device.parse::<DeviceSpec>().expect("cpu, burn or a device").device();
+            let model = InferenceModel::new(model.to_device(&device)).expect("a network");
+            times(repeats, || {
+                black_box(model.forward(&images, count, side, side).expect("a good size"));
+            })
+        }
     };
     let peak_gflops = (0..40).map(|_| multiply_add_rate(n_threads)).fold(0.0, f64::max);
     println!(

@@ -1,8 +1,9 @@
 //! Operations on feature maps whose channels lie side by side, with their gradients.
 //!
 //! On Burn's CPU backend, Flex, each operation is one pass of [`hubmap_kernels`] forward and a handwritten step
-//! backward (ADR 10). On LibTorch with gradients, each is LibTorch's, differentiated by LibTorch. On every other backend,
-//! and for numbers other than `f32` on Flex, it is composed of Burn's own operations, which differentiate themselves.
+//! backward (ADR 10). On LibTorch with gradients, LibTorch computes and differentiates a network as a whole (ADR 13). On
+//! every other backend, and for numbers other than `f32` on Flex, each operation is composed of Burn's own, which
+//! differentiate themselves.
 
 mod composed;
 mod flex;
@@ -16,6 +17,7 @@ mod tests;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Flex};
+use burn::module::{Param, RunningState};
 use burn::nn::conv::Conv2d;
 use burn::tensor::{DType, Tensor};
 use hubmap_kernels::Source;
@@ -25,9 +27,15 @@ use flex::ConvCall;
 /// The CPU backend with gradients.
 type Tracked = Autodiff<Flex, NoCheckpointing>;
 
-/// Feature maps `[n, h, w, c]`.
+/// Feature maps.
 #[derive(Debug, Clone)]
-pub(crate) struct Maps(Tensor<4>);
+pub(crate) enum Maps {
+    /// `[n, h, w, c]`.
+    Burn(Tensor<4>),
+    /// What LibTorch computes and will differentiate.
+    #[cfg(feature = "tch")]
+    LibTorch(libtorch::Traced),
+}
 
 /// Feature maps that a convolution reads.
 #[derive(Debug, Clone)]
@@ -73,6 +81,22 @@ impl Ending {
     }
 }
 
+/// A layer of batch normalisation with its running statistics.
+pub(crate) struct RunningNorm<'a> {
+    /// Scale, `[c]`.
+    pub(crate) weight: &'a Param<Tensor<1>>,
+    /// Shift, `[c]`.
+    pub(crate) bias: &'a Param<Tensor<1>>,
+    /// Running mean, `[c]`.
+    pub(crate) mean: &'a RunningState<Tensor<1>>,
+    /// Running unbiased variance, `[c]`.
+    pub(crate) variance: &'a RunningState<Tensor<1>>,
+    /// Weight of the newest batch in the running statistics; without it they are what is normalised by.
+    pub(crate) momentum: Option<f64>,
+    /// Added to the variance.
+    pub(crate) epsilon: f64,
+}
+
 /// Weights of squeeze-and-excitation: two convolutions of 1×1 with bias.
 pub(crate) struct Gate<'a> {
     pub(crate) squeeze: &'a Conv2d,
@@ -82,73 +106,124 @@ pub(crate) struct Gate<'a> {
 impl Maps {
     /// From `[n, c, h, w]`.
     pub(crate) fn from_channels_first(tensor: Tensor<4>) -> Self {
-        Self(tensor.permute([0, 2, 3, 1]))
+        #[cfg(feature = "tch")]
+        if let Some(maps) = libtorch::Traced::enter(&tensor) {
+            return Self::LibTorch(maps);
+        }
+        Self::Burn(tensor.permute([0, 2, 3, 1]))
     }
 
     /// To `[n, c, h, w]`.
     pub(crate) fn into_channels_first(self) -> Tensor<4> {
-        self.0.permute([0, 3, 1, 2])
+        match self {
+            Self::Burn(tensor) => tensor.permute([0, 3, 1, 2]),
+            #[cfg(feature = "tch")]
+            Self::LibTorch(maps) => maps.leave(),
+        }
     }
 
-    /// Pixels in all images.
-    pub(crate) fn n_pixels(&self) -> usize {
-        let [n, h, w, _] = self.0.dims();
-        n * h * w
+    /// To `[n, h, w, c]`.
+    fn into_tensor(self) -> Tensor<4> {
+        match self {
+            Self::Burn(tensor) => tensor,
+            #[cfg(feature = "tch")]
+            Self::LibTorch(maps) => maps.leave().permute([0, 2, 3, 1]),
+        }
+    }
+
+    /// `[n, h, w, c]`, and the maps stay.
+    fn tensor(&self) -> Tensor<4> {
+        self.clone().into_tensor()
+    }
+
+    /// Images, rows, columns and channels.
+    pub(crate) fn dims(&self) -> [usize; 4] {
+        self.tensor().dims()
     }
 
     /// Whether they are on a device that records gradients.
     pub(crate) fn is_autodiff(&self) -> bool {
-        self.0.device().is_autodiff()
+        match self {
+            Self::Burn(tensor) => tensor.device().is_autodiff(),
+            #[cfg(feature = "tch")]
+            Self::LibTorch(_) => true,
+        }
     }
 
     /// Every pixel becomes 2×2 pixels.
     pub(crate) fn upsample2(self) -> Self {
-        if let Some([maps]) = tracked([&self.0]) {
-            return Self(from_tracked(gradients::upsample2(maps)));
-        }
-        if let Some([maps]) = plain([&self.0]) {
-            return Self(from_plain(flex::upsample2(&maps)));
-        }
         #[cfg(feature = "tch")]
-        if let Some(maps) = libtorch::upsample2(&self) {
-            return maps;
+        if let Self::LibTorch(maps) = &self {
+            return Self::LibTorch(maps.upsample2());
         }
-        composed::upsample2(self)
+        let maps = self.into_tensor();
+        if let Some([maps]) = tracked([&maps]) {
+            return Self::Burn(from_tracked(gradients::upsample2(maps)));
+        }
+        if let Some([maps]) = plain([&maps]) {
+            return Self::Burn(from_plain(flex::upsample2(&maps)));
+        }
+        composed::upsample2(Self::Burn(maps))
     }
 
     /// Side by side along the channels.
     pub(crate) fn concatenate(parts: Vec<Self>) -> Self {
-        Self(Tensor::cat(parts.into_iter().map(|m| m.0).collect(), 3))
+        #[cfg(feature = "tch")]
+        if let Some(maps) = libtorch::concatenate(&parts) {
+            return maps;
+        }
+        Self::Burn(Tensor::cat(parts.into_iter().map(Self::into_tensor).collect(), 3))
     }
 
     /// Multiplies every channel by `σ(excite(relu(squeeze(mean over the pixels))))`.
     pub(crate) fn squeeze_and_excite(self, gate: &Gate<'_>) -> Self {
-        let weights = [gate.squeeze, gate.excite].map(|conv| (conv.weight.val(), conv.bias.as_ref()));
-        if let [(squeeze, Some(squeeze_bias)), (excite, Some(excite_bias))] = &weights {
-            let biases = [squeeze_bias.val(), excite_bias.val()];
-            let fours = [&self.0, squeeze, excite];
-            if let (Some(fours), Some(biases)) = (tracked(fours), tracked([&biases[0], &biases[1]])) {
-                return Self(from_tracked(gradients::squeeze_and_excite(fours, biases)));
-            }
-            if let (Some([maps, w1, w2]), Some([b1, b2])) = (plain(fours), plain([&biases[0], &biases[1]])) {
-                return Self(from_plain(flex::Gated::new(&maps, &w1, &b1, &w2, &b2).output));
-            }
-        }
         #[cfg(feature = "tch")]
         if let Some(maps) = libtorch::squeeze_and_excite(&self, gate) {
             return maps;
         }
-        composed::squeeze_and_excite(self, gate)
+        let maps = self.into_tensor();
+        let weights = [gate.squeeze, gate.excite].map(|conv| (conv.weight.val(), conv.bias.as_ref()));
+        if let [(squeeze, Some(squeeze_bias)), (excite, Some(excite_bias))] = &weights {
+            let biases = [squeeze_bias.val(), excite_bias.val()];
+            let fours = [&maps, squeeze, excite];
+            if let (Some(fours), Some(biases)) = (tracked(fours), tracked([&biases[0], &biases[1]])) {
+                return Self::Burn(from_tracked(gradients::squeeze_and_excite(fours, biases)));
+            }
+            if let (Some([maps, w1, w2]), Some([b1, b2])) = (plain(fours), plain([&biases[0], &biases[1]])) {
+                return Self::Burn(from_plain(flex::Gated::new(&maps, &w1, &b1, &w2, &b2).output));
+            }
+        }
+        composed::squeeze_and_excite(Self::Burn(maps), gate)
     }
 
     /// Multiplies every pixel by `σ` of a map with one channel.
     pub(crate) fn gate_pixels(self, logits: Self) -> Self {
-        Self(self.0.mul(burn::tensor::activation::sigmoid(logits.0)))
+        #[cfg(feature = "tch")]
+        if let (Self::LibTorch(maps), Self::LibTorch(logits)) = (&self, &logits) {
+            return Self::LibTorch(maps.gate_pixels(logits));
+        }
+        Self::Burn(self.into_tensor().mul(burn::tensor::activation::sigmoid(logits.into_tensor())))
     }
 
     /// Adds maps of the same size.
     pub(crate) fn add(self, other: Self) -> Self {
-        Self(self.0.add(other.0))
+        #[cfg(feature = "tch")]
+        if let (Self::LibTorch(maps), Self::LibTorch(other)) = (&self, &other) {
+            return Self::LibTorch(maps.add(other));
+        }
+        Self::Burn(self.into_tensor().add(other.into_tensor()))
+    }
+
+    /// The whole of a layer of batch normalisation, running statistics included, where LibTorch has these maps.
+    #[cfg_attr(not(feature = "tch"), expect(clippy::unused_self, reason = "no such maps in this build"))]
+    pub(crate) fn libtorch_norm(&self, norm: &RunningNorm<'_>, ending: &Ending) -> Option<Self> {
+        #[cfg(feature = "tch")]
+        return libtorch::norm(self, norm, ending);
+        #[cfg(not(feature = "tch"))]
+        {
+            let _ = (norm, ending);
+            None
+        }
     }
 
     /// Normalises by mean and variance of this batch, which come back too.
@@ -159,30 +234,28 @@ impl Maps {
         epsilon: f64,
         ending: Ending,
     ) -> (Self, BatchMoments) {
-        let maps = maps_of(&self, &ending);
-        if let (Some(maps), Some([weight, bias])) = (tracked_all(&maps), tracked([&weight, &bias])) {
+        let (maps, residual) = (self.into_tensor(), ending.residual.as_ref().map(Self::tensor));
+        let all: Vec<&Tensor<4>> = std::iter::once(&maps).chain(&residual).collect();
+        if let (Some(maps), Some([weight, bias])) = (tracked_all(&all), tracked([&weight, &bias])) {
             let normalised = gradients::batch_norm(maps, weight, bias, epsilon, ending.relu);
             let [mean, variance] = normalised.moments.map(|m| from_tracked(Tracked::from_inner(m)));
-            return (Self(from_tracked(normalised.output)), BatchMoments { mean, variance });
+            return (Self::Burn(from_tracked(normalised.output)), BatchMoments { mean, variance });
         }
-        #[cfg(feature = "tch")]
-        if let Some(normalised) = libtorch::batch_norm(&self, &weight, &bias, epsilon, &ending) {
-            return normalised;
-        }
-        composed::batch_norm(self, weight, bias, epsilon, ending)
+        composed::batch_norm(Self::Burn(maps), weight, bias, epsilon, ending)
     }
 
     /// `self · scale + shift`.
     pub(crate) fn scale_and_shift(self, affine: Affine, ending: Ending) -> Self {
-        let maps = maps_of(&self, &ending);
+        let (maps, residual) = (self.into_tensor(), ending.residual.as_ref().map(Self::tensor));
+        let all: Vec<&Tensor<4>> = std::iter::once(&maps).chain(&residual).collect();
         let ones = [&affine.scale, &affine.shift];
-        if let (Some(maps), Some([scale, shift])) = (tracked_all(&maps), tracked(ones)) {
-            return Self(from_tracked(gradients::scale_and_shift(maps, scale, shift, ending.relu)));
+        if let (Some(maps), Some([scale, shift])) = (tracked_all(&all), tracked(ones)) {
+            return Self::Burn(from_tracked(gradients::scale_and_shift(maps, scale, shift, ending.relu)));
         }
-        if let (Some(maps), Some([scale, shift])) = (plain_all(&maps), plain(ones)) {
-            return Self(from_plain(flex::scale_and_shift(&maps, &scale, &shift, ending.relu)));
+        if let (Some(maps), Some([scale, shift])) = (plain_all(&all), plain(ones)) {
+            return Self::Burn(from_plain(flex::scale_and_shift(&maps, &scale, &shift, ending.relu)));
         }
-        composed::scale_and_shift(self, affine, ending)
+        composed::scale_and_shift(Self::Burn(maps), affine, ending)
     }
 }
 
@@ -205,35 +278,31 @@ impl Input {
 
 /// Convolves maps that lie side by side along the channels.
 pub(crate) fn convolve(inputs: &[Input], conv: &Conv2d) -> Maps {
+    #[cfg(feature = "tch")]
+    if let Some(maps) = libtorch::convolve(inputs, conv) {
+        return maps;
+    }
+    let tensors: Vec<Tensor<4>> = inputs.iter().map(|input| input.maps.tensor()).collect();
     let weight = conv.weight.val();
-    let bias = conv.bias.as_ref().map(burn::module::Param::val);
+    let bias = conv.bias.as_ref().map(Param::val);
     let sources = || {
-        let sources = inputs.iter().map(|input| {
-            let [_, _, _, channels] = input.maps.0.dims();
+        let sources = inputs.iter().zip(&tensors).map(|(input, tensor)| {
+            let [_, _, _, channels] = tensor.dims();
             if input.upsampled { Source::upsampled(channels) } else { Source::plain(channels) }
         });
         sources.collect()
     };
     if let Some(call) = ConvCall::new(conv, sources) {
-        let maps: Vec<&Tensor<4>> = inputs.iter().map(|input| &input.maps.0).chain([&weight]).collect();
+        let maps: Vec<&Tensor<4>> = tensors.iter().chain([&weight]).collect();
         let ones: Vec<&Tensor<1>> = bias.iter().collect();
         if let (Some(maps), Some(bias)) = (tracked_all(&maps), tracked_all(&ones)) {
-            return Maps(from_tracked(gradients::convolve(maps, bias, call)));
+            return Maps::Burn(from_tracked(gradients::convolve(maps, bias, call)));
         }
         if let (Some(maps), Some(bias)) = (plain_all(&maps), plain_all(&ones)) {
-            return Maps(from_plain(call.forward(&maps, bias.first())));
+            return Maps::Burn(from_plain(call.forward(&maps, bias.first())));
         }
     }
-    #[cfg(feature = "tch")]
-    if let Some(maps) = libtorch::convolve(inputs, conv) {
-        return maps;
-    }
     composed::convolve(inputs, conv)
-}
-
-/// Maps and residual.
-fn maps_of<'a>(maps: &'a Maps, ending: &'a Ending) -> Vec<&'a Tensor<4>> {
-    std::iter::once(&maps.0).chain(ending.residual.iter().map(|r| &r.0)).collect()
 }
 
 /// The tensors behind the CPU backend with gradients, if all are there and hold `f32`.

@@ -5,7 +5,7 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor};
 
-use crate::channels_last::{Affine, BatchMoments, Ending, Input, Maps, convolve};
+use crate::channels_last::{Affine, BatchMoments, Ending, Input, Maps, RunningNorm, convolve};
 use crate::fresh::{FreshWeights, Start};
 
 /// Weight of the newest batch in the running statistics (PyTorch's default).
@@ -51,13 +51,26 @@ impl BatchNorm {
 
     /// [`BatchNorm::forward`] and what follows it; `training` is whether the device is an autodiff one.
     pub(crate) fn normalise(&self, x: Maps, training: bool, ending: Ending) -> Maps {
+        let by_batch = training && self.training.is_enabled();
+        let norm = RunningNorm {
+            weight: &self.weight,
+            bias: &self.bias,
+            mean: &self.running_mean,
+            variance: &self.running_var,
+            momentum: by_batch.then_some(MOMENTUM),
+            epsilon: EPSILON,
+        };
+        if let Some(maps) = x.libtorch_norm(&norm, &ending) {
+            return maps;
+        }
         let (weight, bias) = (self.weight.val(), self.bias.val());
-        if !(training && self.training.is_enabled()) {
+        if !by_batch {
             let scale = weight.div(self.running_var.value().add_scalar(EPSILON).sqrt());
             let shift = bias.sub(self.running_mean.value().mul(scale.clone()));
             return x.scale_and_shift(Affine { scale, shift }, ending);
         }
-        let count = x.n_pixels() as f64;
+        let [n, h, w, _] = x.dims();
+        let count = (n * h * w) as f64;
         let unbiased = if count > 1.0 { count / (count - 1.0) } else { 1.0 };
         let (output, BatchMoments { mean, variance }) = x.batch_norm(weight, bias, EPSILON, ending);
         let blend = |state: &RunningState<Tensor<1>>, batch: Tensor<1>, scale: f64| {

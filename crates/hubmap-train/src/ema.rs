@@ -76,8 +76,10 @@ impl ModuleMapper for Follow {
         let Some(live) = self.live.remove::<Tensor<D>>(&param.id) else { return param };
         let decay = self.decay;
         param.map(|average| {
-            flex_update::average(average, &live, decay)
-                .unwrap_or_else(|average| average.mul_scalar(decay).add(live.mul_scalar(1.0 - decay)))
+            let moved = flex_update::average(average, &live, decay);
+            #[cfg(feature = "tch")]
+            let moved = moved.or_else(|average| crate::libtorch_update::average(average, &live, decay));
+            moved.unwrap_or_else(|average| average.mul_scalar(decay).add(live.mul_scalar(1.0 - decay)))
         })
     }
 }

@@ -7,6 +7,8 @@ mod ema;
 mod fit;
 mod flex_update;
 mod fold_state;
+#[cfg(feature = "tch")]
+mod libtorch_update;
 mod loss;
 mod metric;
 mod optimizer;

@@ -12,9 +12,14 @@ use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 
 use super::{Affine, BatchMoments, Ending, Gate, Input, Maps};
 
+/// Maps of Burn's, whatever the device.
+fn from_channels_first(tensor: Tensor<4>) -> Maps {
+    Maps::Burn(tensor.permute([0, 2, 3, 1]))
+}
+
 pub(super) fn upsample2(maps: Maps) -> Maps {
     let options = InterpolateOptions::new(InterpolateMode::Nearest).with_scale_factor([2.0, 2.0]);
-    Maps::from_channels_first(interpolate(maps.into_channels_first(), options))
+    from_channels_first(interpolate(maps.into_channels_first(), options))
 }
 
 pub(super) fn convolve(inputs: &[Input], conv: &Conv2d) -> Maps {
@@ -23,7 +28,7 @@ pub(super) fn convolve(inputs: &[Input], conv: &Conv2d) -> Maps {
         .map(|input| if input.upsampled { upsample2(input.maps.clone()) } else { input.maps.clone() })
         .collect();
     let maps = if parts.len() == 1 { parts.remove(0) } else { Maps::concatenate(parts) };
-    Maps::from_channels_first(convolve_one(maps.into_channels_first(), conv))
+    from_channels_first(convolve_one(maps.into_channels_first(), conv))
 }
 
 /// `[n, c, h, w]` through a layer, in the precision of the maps.
@@ -40,10 +45,11 @@ fn convolve_one(maps: Tensor<4>, conv: &Conv2d) -> Tensor<4> {
 }
 
 pub(super) fn squeeze_and_excite(maps: Maps, gate: &Gate<'_>) -> Maps {
-    let mean = Maps(maps.0.clone().mean_dim(2).mean_dim(1));
-    let squeezed = relu(convolve_one(mean.into_channels_first(), gate.squeeze));
+    let maps = maps.into_tensor();
+    let mean = maps.clone().mean_dim(2).mean_dim(1).permute([0, 3, 1, 2]);
+    let squeezed = relu(convolve_one(mean, gate.squeeze));
     let gates = sigmoid(convolve_one(squeezed, gate.excite));
-    Maps(maps.0.mul(Maps::from_channels_first(gates).0))
+    Maps::Burn(maps.mul(gates.permute([0, 2, 3, 1])))
 }
 
 pub(super) fn batch_norm(
@@ -53,19 +59,21 @@ pub(super) fn batch_norm(
     epsilon: f64,
     ending: Ending,
 ) -> (Maps, BatchMoments) {
-    let dtype = maps.0.dtype();
-    let maps = maps.into_channels_first().cast(weight.dtype());
-    let normalised = batch_norm_train(maps, weight, bias, epsilon);
-    let maps = Maps::from_channels_first(normalised.output.cast(dtype)).end(ending);
+    let maps = maps.into_channels_first();
+    let dtype = maps.dtype();
+    let normalised = batch_norm_train(maps.cast(weight.dtype()), weight, bias, epsilon);
+    let maps = from_channels_first(normalised.output.cast(dtype)).end(ending);
     (maps, BatchMoments { mean: normalised.mean, variance: normalised.variance })
 }
 
 pub(super) fn scale_and_shift(maps: Maps, affine: Affine, ending: Ending) -> Maps {
+    let maps = maps.into_tensor();
+    let dtype = maps.dtype();
     let [scale, shift] = [affine.scale, affine.shift].map(|t| {
         let [channels] = t.dims();
-        t.cast(maps.0.dtype()).reshape([1, 1, 1, channels])
+        t.cast(dtype).reshape([1, 1, 1, channels])
     });
-    Maps(maps.0.mul(scale).add(shift)).end(ending)
+    Maps::Burn(maps.mul(scale).add(shift)).end(ending)
 }
 
 impl Maps {
@@ -75,6 +83,6 @@ impl Maps {
             Some(residual) => self.add(residual),
             None => self,
         };
-        if ending.relu { Self(relu(maps.0)) } else { maps }
+        if ending.relu { Self::Burn(relu(maps.into_tensor())) } else { maps }
     }
 }

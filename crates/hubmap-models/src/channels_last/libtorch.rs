@@ -1,85 +1,203 @@
-//! The operations on LibTorch with gradients, which LibTorch's own autograd finds.
+//! Networks on LibTorch with gradients: computed and differentiated by LibTorch from the first operation to the last.
 //!
-//! Composed of Burn's operations they would take a convolution for every group of a grouped convolution backward, and
-//! ten passes over a map for a normalisation.
+//! Maps [enter](Traced::enter) LibTorch's graph from Burn's and [leave](Traced::leave) it again; everything between them is
+//! one operation to Burn. Composed of Burn's operations, a grouped convolution would take a convolution for every
+//! group backward, a normalisation ten passes over a map, and each of a thousand operations its bookkeeping (ADR 13).
 #![expect(deprecated, reason = "Burn's only fast grouped convolutions on GPUs, ADR 2")]
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::backend::LibTorch;
+use burn::backend::autodiff::NodeId;
 use burn::backend::libtorch::TchTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, autodiff::checkpoint::strategy::NoCheckpointing};
+use burn::backend::{Autodiff, AutodiffBackend, autodiff::checkpoint::strategy::NoCheckpointing};
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor as BurnTensor;
 use tch::Tensor;
 
 use super::record::{Step, record_all};
-use super::{BatchMoments, Ending, Gate, Input, Maps};
+use super::{Ending, Gate, Input, Maps, RunningNorm};
 
 type Tracked = Autodiff<LibTorch, NoCheckpointing>;
 
-/// LibTorch's graph of one operation.
+/// Maps `[n, c, h, w]` in LibTorch's graph.
+#[derive(Debug)]
+pub(crate) struct Traced {
+    maps: Tensor,
+    /// Where the graph that they are in begins: one tape, or several that an operation has brought together.
+    tapes: Vec<Arc<Tape>>,
+}
+
+/// Where LibTorch's graph begins.
+#[derive(Debug, Default)]
+struct Tape {
+    leaves: Mutex<Vec<Leaf>>,
+    /// Other tensors that both sides know: running statistics.
+    shared: Mutex<Vec<TchTensor>>,
+    /// Shared with every way out of the graph.
+    in_use: Arc<()>,
+}
+
+/// A tensor of Burn's that LibTorch's graph begins at.
+#[derive(Debug)]
+struct Leaf {
+    /// What Burn knows it as.
+    source: FloatTensor<Tracked>,
+    /// What LibTorch knows it as: the same memory.
+    tensor: Tensor,
+    is_weight: bool,
+}
+
+impl Clone for Traced {
+    fn clone(&self) -> Self {
+        self.with(self.maps.shallow_clone())
+    }
+}
+
+impl Tape {
+    /// Begins at a tensor, unless it is not on LibTorch with gradients.
+    fn begin_at<const D: usize>(&self, tensor: &BurnTensor<D>, is_weight: bool) -> Option<Tensor> {
+        let source = tensor.clone().try_into_primitive::<Tracked>().ok()?;
+        let tensor = source.primitive().tensor.detach().set_requires_grad(source.is_tracked());
+        let leaf = Leaf { source, tensor: tensor.shallow_clone(), is_weight };
+        self.leaves.lock().unwrap_or_else(PoisonError::into_inner).push(leaf);
+        Some(tensor)
+    }
+}
+
+impl Traced {
+    /// Maps `[n, c, h, w]` of Burn's, unless they are not on LibTorch with gradients.
+    pub(super) fn enter(maps: &BurnTensor<4>) -> Option<Self> {
+        let tape = Tape::default();
+        let maps = tape.begin_at(maps, false)?;
+        Some(Self { maps, tapes: vec![Arc::new(tape)] })
+    }
+
+    /// The maps `[n, c, h, w]` as one operation of Burn's graph.
+    pub(super) fn leave(self) -> BurnTensor<4> {
+        let Self { maps, tapes } = self;
+        let (mut leaves, mut held) = (Vec::new(), Vec::new());
+        for tape in &tapes {
+            held.extend(tape.shared.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+            let all = tape.leaves.lock().unwrap_or_else(PoisonError::into_inner);
+            let tracked = all.iter().filter(|leaf| leaf.source.is_tracked());
+            leaves.extend(
+                tracked.map(|leaf| (leaf.source.clone(), leaf.tensor.shallow_clone(), leaf.is_weight)),
+            );
+        }
+        // Burn has to walk on from the maps that came in. Nothing is behind a weight: one of them is enough for Burn to
+        // come here at all, and the others are told their gradients past its graph.
+        leaves.sort_by_key(|&(_, _, is_weight)| is_weight);
+        let n_entered = leaves.iter().filter(|&&(_, _, is_weight)| !is_weight).count();
+        let n_parents = leaves.len().min(n_entered + 1);
+        let output = TchTensor::new(maps.detach());
+        if n_parents == 0 {
+            return BurnTensor::from_primitive::<Tracked>(Tracked::from_inner(output));
+        }
+        let parents: Vec<_> = leaves[..n_parents].iter().map(|(source, ..)| source.clone()).collect();
+        held.extend(leaves.iter().map(|(source, ..)| source.primitive().clone()).chain([output.clone()]));
+        let graph = Graph {
+            _held: held,
+            in_use: tapes.iter().map(|tape| Arc::clone(&tape.in_use)).collect(),
+            others: leaves[n_parents..].iter().map(|(source, ..)| source.id()).collect(),
+            tensors: Arc::new(Mutex::new(GraphTensors {
+                leaves: leaves.into_iter().map(|(_, tensor, _)| tensor).collect(),
+                output: maps,
+            })),
+        };
+        drop(tapes);
+        BurnTensor::from_primitive::<Tracked>(record_all(parents, |_| (output, graph)))
+    }
+
+    /// Other maps of the same graph.
+    fn with(&self, maps: Tensor) -> Self {
+        Self { maps, tapes: self.tapes.clone() }
+    }
+
+    /// What an operation makes of these maps.
+    fn map(&self, compute: impl FnOnce(&Tensor) -> Tensor) -> Self {
+        self.with(tch::with_grad(|| compute(&self.maps)))
+    }
+
+    /// What an operation makes of several.
+    fn join<'a>(all: impl IntoIterator<Item = &'a Self>, compute: impl FnOnce(&[&Tensor]) -> Tensor) -> Self {
+        let (mut maps, mut tapes): (Vec<&Tensor>, Vec<Arc<Tape>>) = Default::default();
+        for traced in all {
+            maps.push(&traced.maps);
+            for tape in &traced.tapes {
+                if !tapes.iter().any(|known| Arc::ptr_eq(known, tape)) {
+                    tapes.push(Arc::clone(tape));
+                }
+            }
+        }
+        Self { maps: tch::with_grad(|| compute(&maps)), tapes }
+    }
+
+    /// A weight of an operation on these maps; `None` if it is elsewhere.
+    fn weight<const D: usize>(&self, weight: &BurnTensor<D>) -> Option<Tensor> {
+        self.tapes.first()?.begin_at(weight, true)
+    }
+
+    /// Keeps Burn from changing a tensor in place that LibTorch's graph has saved.
+    fn share(&self, tensor: TchTensor) {
+        if let Some(tape) = self.tapes.first() {
+            tape.shared.lock().unwrap_or_else(PoisonError::into_inner).push(tensor);
+        }
+    }
+
+    /// As [`Maps::upsample2`].
+    pub(super) fn upsample2(&self) -> Self {
+        self.map(doubled)
+    }
+
+    /// As [`Maps::gate_pixels`].
+    pub(super) fn gate_pixels(&self, logits: &Self) -> Self {
+        Self::join([self, logits], |maps| maps[0] * maps[1].sigmoid())
+    }
+
+    /// As [`Maps::add`].
+    pub(super) fn add(&self, other: &Self) -> Self {
+        Self::join([self, other], |maps| maps[0] + maps[1])
+    }
+}
+
+/// LibTorch's graph from leaves to maps that have left it.
 #[derive(Debug, Clone)]
 struct Graph {
     tensors: Arc<Mutex<GraphTensors>>,
-    /// Hold the memory of inputs and output, which Burn would otherwise change in place.
+    /// Leaves that are no inputs to Burn's graph.
+    others: Vec<NodeId>,
+    in_use: Vec<Arc<()>>,
+    /// Hold the memory of all that both sides know, which Burn would otherwise change in place.
     _held: Vec<TchTensor>,
 }
 
 #[derive(Debug)]
 struct GraphTensors {
+    /// Inputs to Burn's graph, then the others.
     leaves: Vec<Tensor>,
     output: Tensor,
 }
 
 impl Step<LibTorch> for Graph {
+    fn others(&self) -> Vec<NodeId> {
+        self.others.clone()
+    }
+
     fn gradients(self, gradient: TchTensor, wanted: &[bool]) -> Vec<Option<TchTensor>> {
         let graph = self.tensors.lock().unwrap_or_else(PoisonError::into_inner);
-        let leaves: Vec<&Tensor> =
-            graph.leaves.iter().zip(wanted).filter_map(|(leaf, wanted)| wanted.then_some(leaf)).collect();
+        // Every leaf wants its gradient: those that do not were left out.
+        debug_assert!(wanted.iter().all(|&wanted| wanted));
         // A number whose gradient by the output is the given one: the binding takes no gradients to start from.
         let product = graph.output.reshape([-1]).dot(&gradient.tensor.reshape([-1]));
-        let mut found = Tensor::run_backward(&[product], &leaves, false, false).into_iter();
-        wanted.iter().map(|wanted| wanted.then(|| found.next().map(TchTensor::new)).flatten()).collect()
+        // Whoever is last may free what the graph holds as it goes.
+        let keep = self.in_use.iter().any(|in_use| Arc::strong_count(in_use) > 1);
+        let found = Tensor::run_backward(&[product], &graph.leaves, keep, false);
+        // A leaf of other maps than these has none.
+        found.into_iter().map(|found| found.defined().then(|| TchTensor::new(found))).collect()
     }
-}
-
-/// Enters what `compute` makes of tensors into Burn's graph.
-fn differentiate(
-    inputs: Vec<FloatTensor<Tracked>>,
-    compute: impl FnOnce(&[Tensor]) -> Tensor,
-) -> FloatTensor<Tracked> {
-    record_all(inputs, |values| {
-        let leaves: Vec<Tensor> =
-            values.iter().map(|value| value.tensor.detach().set_requires_grad(true)).collect();
-        let output = tch::with_grad(|| compute(&leaves));
-        let result = TchTensor::new(output.detach());
-        let mut held: Vec<TchTensor> = values;
-        held.push(result.clone());
-        (result, Graph { tensors: Arc::new(Mutex::new(GraphTensors { leaves, output })), _held: held })
-    })
-}
-
-/// The tensors behind LibTorch with gradients, if they are there.
-fn tracked<'a, const D: usize>(
-    tensors: impl IntoIterator<Item = &'a BurnTensor<D>>,
-) -> Option<Vec<FloatTensor<Tracked>>> {
-    tensors.into_iter().map(|tensor| tensor.clone().try_into_primitive::<Tracked>().ok()).collect()
-}
-
-fn maps(tensor: FloatTensor<Tracked>) -> Maps {
-    Maps(BurnTensor::from_primitive::<Tracked>(tensor))
-}
-
-/// `[n, h, w, c]` as `[n, c, h, w]`.
-fn channels_first(maps: &Tensor) -> Tensor {
-    maps.permute([0, 3, 1, 2])
-}
-
-fn channels_last(maps: &Tensor) -> Tensor {
-    maps.permute([0, 2, 3, 1])
 }
 
 fn doubled(maps: &Tensor) -> Tensor {
@@ -87,98 +205,119 @@ fn doubled(maps: &Tensor) -> Tensor {
     maps.upsample_nearest2d([2 * size[2], 2 * size[3]], None, None)
 }
 
-/// As [`Maps::upsample2`].
-pub(super) fn upsample2(input: &Maps) -> Option<Maps> {
-    Some(maps(differentiate(tracked([&input.0])?, |t| channels_last(&doubled(&channels_first(&t[0]))))))
+/// All of them, if LibTorch has them all.
+fn traced<'a>(maps: impl IntoIterator<Item = &'a Maps>) -> Option<Vec<&'a Traced>> {
+    let traced = |maps: &'a Maps| match maps {
+        Maps::LibTorch(traced) => Some(traced),
+        Maps::Burn(_) => None,
+    };
+    maps.into_iter().map(traced).collect()
+}
+
+/// As [`Maps::concatenate`].
+pub(super) fn concatenate(parts: &[Maps]) -> Option<Maps> {
+    Some(Maps::LibTorch(Traced::join(traced(parts)?, |maps| Tensor::cat(maps, 1))))
 }
 
 /// As [`super::convolve`].
 pub(super) fn convolve(inputs: &[Input], conv: &Conv2d) -> Option<Maps> {
+    let maps = traced(inputs.iter().map(|input| &input.maps))?;
     let padding = match conv.padding {
-        PaddingConfig2d::Valid => [0, 0],
-        PaddingConfig2d::Explicit(top, left, bottom, right) if (top, left) == (bottom, right) => [top, left],
-        _ => return None,
+        PaddingConfig2d::Valid => [0; 4],
+        PaddingConfig2d::Explicit(top, left, bottom, right) => [top, left, bottom, right].map(|n| n as i64),
+        PaddingConfig2d::Same => return None,
     };
-    let weight = conv.weight.val();
-    let mut tensors = tracked(inputs.iter().map(|input| &input.maps.0).chain([&weight]))?;
-    if let Some(bias) = &conv.bias {
-        tensors.extend(tracked([&bias.val()])?);
-    }
-    let n_maps = inputs.len();
-    let [stride, padding, dilation] =
-        [conv.stride, padding, conv.dilation].map(|pair| pair.map(|n| n as i64));
-    let upsampled: Vec<bool> = inputs.iter().map(|input| input.upsampled).collect();
-    let output = differentiate(tensors, |t| {
-        let mut parts: Vec<Tensor> = t[..n_maps]
-            .iter()
-            .zip(upsampled)
-            .map(|(part, upsampled)| {
-                let part = channels_first(part);
-                if upsampled { doubled(&part) } else { part }
-            })
-            .collect();
-        let input = if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 1) };
-        let kind = input.kind();
-        let weight = t[n_maps].to_kind(kind);
-        let bias = t.get(n_maps + 1).map(|bias| bias.to_kind(kind));
-        channels_last(&input.conv2d(&weight, bias.as_ref(), stride, padding, dilation, conv.groups as i64))
-    });
-    Some(maps(output))
+    let first = maps.first()?;
+    let weight = first.weight(&conv.weight.val())?;
+    let bias = match &conv.bias {
+        Some(bias) => Some(first.weight(&bias.val())?),
+        None => None,
+    };
+    Some(Maps::LibTorch(Traced::join(maps, |maps| {
+        let parts = maps.iter().zip(inputs);
+        let parts =
+            parts.map(|(part, input)| if input.upsampled { doubled(part) } else { part.shallow_clone() });
+        let mut parts: Vec<Tensor> = parts.collect();
+        let maps = if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 1) };
+        let [top, left, bottom, right] = padding;
+        let (maps, padding) = if (top, left) == (bottom, right) {
+            (maps, [top, left])
+        } else {
+            (maps.constant_pad_nd([left, right, top, bottom]), [0, 0])
+        };
+        let [stride, dilation] = [conv.stride, conv.dilation].map(|pair| pair.map(|n| n as i64));
+        layer(&maps, &weight, bias.as_ref(), stride, padding, dilation, conv.groups as i64)
+    })))
 }
 
-/// As [`Maps::batch_norm`].
-pub(super) fn batch_norm(
-    input: &Maps,
-    weight: &BurnTensor<1>,
-    bias: &BurnTensor<1>,
-    epsilon: f64,
-    ending: &Ending,
-) -> Option<(Maps, BatchMoments)> {
-    let all = std::iter::once(&input.0).chain(ending.residual.iter().map(|residual| &residual.0));
-    let mut tensors = tracked(all)?;
-    let n_maps = tensors.len();
-    tensors.extend(tracked([weight, bias])?);
-    let mut moments = None;
-    let output = differentiate(tensors, |t| {
-        let (weight, bias) = (&t[n_maps], &t[n_maps + 1]);
-        // With a momentum of 1, the running statistics are those of the batch.
-        let (mean, unbiased) = (weight.detach().zeros_like(), weight.detach().zeros_like());
-        let maps = channels_first(&t[0]);
-        let normalised =
-            maps.batch_norm(Some(weight), Some(bias), Some(&mean), Some(&unbiased), true, 1.0, epsilon, true);
-        let mut output = channels_last(&normalised);
-        if n_maps > 1 {
-            output = output + &t[1];
+/// A convolution in the precision of the maps.
+fn layer(
+    maps: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    stride: [i64; 2],
+    padding: [i64; 2],
+    dilation: [i64; 2],
+    groups: i64,
+) -> Tensor {
+    let kind = maps.kind();
+    let bias = bias.map(|bias| bias.to_kind(kind));
+    maps.conv2d(&weight.to_kind(kind), bias.as_ref(), stride, padding, dilation, groups)
+}
+
+/// As [`Maps::libtorch_norm`].
+pub(super) fn norm(maps: &Maps, norm: &RunningNorm<'_>, ending: &Ending) -> Option<Maps> {
+    let maps = traced(std::iter::once(maps).chain(&ending.residual))?;
+    let first = maps.first()?;
+    let (weight, bias) = (first.weight(&norm.weight.val())?, first.weight(&norm.bias.val())?);
+    let statistics =
+        |state: BurnTensor<1>| Some(state.try_into_primitive::<Tracked>().ok()?.into_primitive());
+    let is_by_batch = norm.momentum.is_some();
+    let [mean, variance] = [norm.mean, norm.variance].map(|state| {
+        statistics(if is_by_batch { state.value_sync() } else { state.value() }).map(|state| {
+            // They change in place, and others may hold them.
+            if is_by_batch { state.tensor.copy() } else { state.tensor }
+        })
+    });
+    let (mean, variance) = (mean?, variance?);
+    let output = Traced::join(maps.iter().copied(), |maps| {
+        let normalised = maps[0].batch_norm(
+            Some(&weight),
+            Some(&bias),
+            Some(&mean),
+            Some(&variance),
+            is_by_batch,
+            norm.momentum.unwrap_or_default(),
+            norm.epsilon,
+            true,
+        );
+        let mut output = match maps.get(1) {
+            Some(residual) => normalised + *residual,
+            None => normalised,
+        };
+        if ending.relu { output.relu_() } else { output }
+    });
+    if is_by_batch {
+        for (state, value) in [(norm.mean, mean), (norm.variance, variance)] {
+            let value = TchTensor::new(value);
+            first.share(value.clone());
+            state.update(BurnTensor::from_primitive::<Tracked>(Tracked::from_inner(value)));
         }
-        // The graph keeps its own, which Burn must not change in place.
-        moments = Some([mean.copy(), unbiased.copy()]);
-        if ending.relu { output.relu() } else { output }
-    });
-    let n_pixels = input.n_pixels() as f64;
-    let [mean, unbiased] = moments?.map(|tensor| {
-        let tensor = <Tracked as burn::backend::AutodiffBackend>::from_inner(TchTensor::new(tensor));
-        BurnTensor::<1>::from_primitive::<Tracked>(tensor)
-    });
-    let variance = unbiased.mul_scalar((n_pixels - 1.0) / n_pixels);
-    Some((maps(output), BatchMoments { mean, variance }))
+    }
+    Some(Maps::LibTorch(output))
 }
 
 /// As [`Maps::squeeze_and_excite`].
-pub(super) fn squeeze_and_excite(input: &Maps, gate: &Gate<'_>) -> Option<Maps> {
-    let layers = [gate.squeeze, gate.excite];
-    let weights = layers.map(|conv| conv.weight.val());
-    let mut tensors = tracked([&input.0, &weights[0], &weights[1]])?;
-    for conv in layers {
-        tensors.extend(tracked([&conv.bias.as_ref()?.val()])?);
-    }
-    let output = differentiate(tensors, |t| {
-        let layer = |x: &Tensor, weight: &Tensor, bias: &Tensor| {
-            let (weight, bias) = (weight.to_kind(x.kind()), bias.to_kind(x.kind()));
-            x.conv2d(&weight, Some(&bias), [1, 1], [0, 0], [1, 1], 1)
+pub(super) fn squeeze_and_excite(maps: &Maps, gate: &Gate<'_>) -> Option<Maps> {
+    let maps = traced([maps])?.pop()?;
+    let weights =
+        |conv: &Conv2d| Some((maps.weight(&conv.weight.val())?, maps.weight(&conv.bias.as_ref()?.val())?));
+    let (squeeze, excite) = (weights(gate.squeeze)?, weights(gate.excite)?);
+    Some(Maps::LibTorch(maps.map(|maps| {
+        let pointwise = |maps: &Tensor, (weight, bias): &(Tensor, Tensor)| {
+            layer(maps, weight, Some(bias), [1, 1], [0, 0], [1, 1], 1)
         };
-        let mean = channels_first(&t[0].mean_dim([1, 2].as_slice(), true, None));
-        let gates = layer(&layer(&mean, &t[1], &t[3]).relu(), &t[2], &t[4]).sigmoid();
-        &t[0] * channels_last(&gates)
-    });
-    Some(maps(output))
+        let mean = maps.mean_dim([2, 3].as_slice(), true, None);
+        maps * pointwise(&pointwise(&mean, &squeeze).relu(), &excite).sigmoid()
+    })))
 }

@@ -1,5 +1,6 @@
 //! Operations of ours in the graph of Burn's autodiff.
 
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
@@ -9,8 +10,15 @@ use burn::backend::{Autodiff, Backend};
 
 /// A step backward: from the gradient of the output to those of the inputs that want one.
 pub(super) trait Step<B: Backend>: Clone + Send + std::fmt::Debug + 'static {
-    /// Gradients of the inputs in their order, of those that are wanted.
+    /// Gradients of the inputs in their order, of those that are wanted, then those of [`others`](Self::others).
     fn gradients(self, gradient: FloatTensor<B>, wanted: &[bool]) -> Vec<Option<FloatTensor<B>>>;
+
+    /// Leaves of Burn's graph that are no inputs of the operation and yet have gradients.
+    ///
+    /// The number of inputs is part of an operation's type, and a network has hundreds.
+    fn others(&self) -> Vec<NodeId> {
+        Vec::new()
+    }
 }
 
 /// What Burn keeps of an operation with `N` inputs.
@@ -23,10 +31,12 @@ impl<B: Backend, S: Step<B>, const N: usize> Backward<B, N> for Node<S> {
     fn backward(self, ops: Ops<S, N>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let gradient = grads.consume::<B>(&ops.node);
         let wanted = ops.parents.each_ref().map(Option::is_some);
+        let others = ops.state.others();
         let found = ops.state.gradients(gradient, &wanted);
-        for (parent, gradient) in ops.parents.into_iter().zip(found) {
-            if let (Some(parent), Some(gradient)) = (parent, gradient) {
-                grads.register::<B>(parent.id, gradient);
+        let parents = ops.parents.into_iter().map(|parent| parent.map(|parent| parent.id));
+        for (node, gradient) in parents.chain(others.into_iter().map(Some)).zip(found) {
+            if let (Some(node), Some(gradient)) = (node, gradient) {
+                grads.register::<B>(node, gradient);
             }
         }
     }

@@ -34,7 +34,7 @@ fn leaf(dims: [usize; 4], channels_first: bool) -> (Tensor<4>, Maps) {
     let [n, c, h, w] = dims;
     let values = if channels_first { random(dims).permute([0, 2, 3, 1]) } else { random([n, h, w, c]) };
     let leaf = values.detach().require_grad();
-    (leaf.clone(), Maps(leaf))
+    (leaf.clone(), Maps::Burn(leaf))
 }
 
 fn layer(channels: [usize; 2], kernel: usize, stride: usize, groups: usize, bias: bool) -> Conv2d {
@@ -51,11 +51,12 @@ fn layer(channels: [usize; 2], kernel: usize, stride: usize, groups: usize, bias
 
 /// Gradients of a weighted sum of the output.
 fn gradients(output: &Maps) -> Gradients {
-    let dims = output.0.dims();
+    let output = output.tensor();
+    let dims = output.dims();
     let n: usize = dims.iter().product();
     let weights = (0..n).map(|at| ((at * 37 % 101) as f32 - 40.0) / 50.0).collect();
     let weights = Tensor::<4>::from_data(TensorData::new(weights, dims), &Device::flex().autodiff());
-    output.0.clone().mul(weights).sum().backward()
+    output.mul(weights).sum().backward()
 }
 
 #[track_caller]
@@ -79,7 +80,7 @@ fn check(found: &Maps, expected: &Maps, fours: &[&Tensor<4>], ones: &[&Tensor<1>
 
 #[track_caller]
 fn check_within(tolerance: f32, found: &Maps, expected: &Maps, fours: &[&Tensor<4>], ones: &[&Tensor<1>]) {
-    assert_within(tolerance, found.0.clone(), expected.0.clone(), "the output");
+    assert_within(tolerance, found.tensor(), expected.tensor(), "the output");
     let (found, expected) = (gradients(found), gradients(expected));
     for (at, leaf) in fours.iter().enumerate() {
         let [found, expected] = [&found, &expected].map(|g| leaf.grad(g).expect("a gradient"));
@@ -147,7 +148,7 @@ fn inputs_without_gradient_get_none() {
     check(&found, &expected, &[&conv.weight.val()], &[]);
     let frozen = layer([8, 8], 3, 1, 1, false).no_grad();
     let untracked = convolve(&inputs, &frozen);
-    assert!(!untracked.0.is_tracked());
+    assert!(!untracked.tensor().is_tracked());
 }
 
 #[test]
@@ -175,10 +176,10 @@ fn normalisation_by_the_batch() {
 
 #[test]
 fn a_large_mean_costs_the_variance_no_digits() {
-    let maps = Maps(random([2, 40, 40, 8]).mul_scalar(0.01).add_scalar(1000.0));
+    let maps = Maps::Burn(random([2, 40, 40, 8]).mul_scalar(0.01).add_scalar(1000.0));
     let ones = || random([8]);
     let (_, moments) = maps.clone().batch_norm(ones(), ones(), 1e-5, Ending::none());
-    let exact = maps.0.sub_scalar(1000.0).reshape([3200, 8]).var_bias(0).reshape([8]);
+    let exact = maps.into_tensor().sub_scalar(1000.0).reshape([3200, 8]).var_bias(0).reshape([8]);
     let worst = moments.variance.div(exact).sub_scalar(1.0).abs().max().into_scalar::<f32>();
     assert!(worst < 0.01, "off by {worst}");
 }
@@ -196,11 +197,11 @@ fn normalisation_by_given_numbers() {
         let fours = if residual { vec![&x, &other] } else { vec![&x] };
         check(&found, &expected, &fours, &[&scale, &shift]);
         // Without gradients.
-        let inner = |maps: &Maps| Maps(maps.0.clone().inner());
+        let inner = |maps: &Maps| Maps::Burn(maps.tensor().inner());
         let affine = Affine { scale: scale.clone().inner(), shift: shift.clone().inner() };
         let ending = Ending { residual: residual.then(|| inner(&other_maps)), relu };
         let plain = inner(&maps).scale_and_shift(affine, ending);
-        assert_same(plain.0, expected.0.inner(), "the output without gradients");
+        assert_same(plain.into_tensor(), expected.into_tensor().inner(), "the output without gradients");
     }
 }
 
@@ -224,8 +225,8 @@ fn upsampling() {
 
 #[test]
 fn not_a_number_survives_the_relu() {
-    let maps = Maps(random([1, 3, 3, 4]).mul_scalar(f32::NAN));
+    let maps = Maps::Burn(random([1, 3, 3, 4]).mul_scalar(f32::NAN));
     let [scale, shift] = [(); 2].map(|()| random([4]));
     let out = maps.scale_and_shift(Affine { scale, shift }, Ending::relu());
-    assert!(out.0.into_data().iter::<f32>().all(f32::is_nan));
+    assert!(out.into_tensor().into_data().iter::<f32>().all(f32::is_nan));
 }

@@ -1,15 +1,15 @@
 //! Operations on feature maps whose channels lie side by side, with their gradients.
 //!
 //! On Burn's CPU backend, Flex, each operation is one pass of [`hubmap_kernels`] forward and a handwritten step
-//! backward (ADR 10). On LibTorch with gradients, LibTorch computes and differentiates a network as a whole (ADR 13). On
-//! every other backend, and for numbers other than `f32` on Flex, each operation is composed of Burn's own, which
-//! differentiate themselves.
+//! backward (ADR 10). On LibTorch, LibTorch computes and differentiates a network as a whole (ADR 13). On every other
+//! backend, and for numbers other than `f32` on Flex, each operation is composed of Burn's own, which differentiate
+//! themselves.
 
 mod composed;
 mod flex;
 mod gradients;
 #[cfg(feature = "tch")]
-mod libtorch;
+pub(crate) mod libtorch;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -32,7 +32,7 @@ type Tracked = Autodiff<Flex, NoCheckpointing>;
 pub(crate) enum Maps {
     /// `[n, h, w, c]`.
     Burn(Tensor<4>),
-    /// What LibTorch computes and will differentiate.
+    /// What LibTorch computes and may have to differentiate.
     #[cfg(feature = "tch")]
     LibTorch(libtorch::Traced),
 }
@@ -146,7 +146,7 @@ impl Maps {
         match self {
             Self::Burn(tensor) => tensor.device().is_autodiff(),
             #[cfg(feature = "tch")]
-            Self::LibTorch(_) => true,
+            Self::LibTorch(maps) => maps.is_autodiff(),
         }
     }
 
@@ -224,6 +224,15 @@ impl Maps {
             let _ = (norm, ending);
             None
         }
+    }
+
+    /// Adds the residual and clamps.
+    pub(crate) fn end(self, ending: Ending) -> Self {
+        #[cfg(feature = "tch")]
+        if let Some(maps) = libtorch::end(&self, &ending) {
+            return maps;
+        }
+        composed::end(self, ending)
     }
 
     /// Normalises by mean and variance of this batch, which come back too.

@@ -62,7 +62,7 @@ pub(super) fn batch_norm(
     let maps = maps.into_channels_first();
     let dtype = maps.dtype();
     let normalised = batch_norm_train(maps.cast(weight.dtype()), weight, bias, epsilon);
-    let maps = from_channels_first(normalised.output.cast(dtype)).end(ending);
+    let maps = end(from_channels_first(normalised.output.cast(dtype)), ending);
     (maps, BatchMoments { mean: normalised.mean, variance: normalised.variance })
 }
 
@@ -73,16 +73,13 @@ pub(super) fn scale_and_shift(maps: Maps, affine: Affine, ending: Ending) -> Map
         let [channels] = t.dims();
         t.cast(dtype).reshape([1, 1, 1, channels])
     });
-    Maps::Burn(maps.mul(scale).add(shift)).end(ending)
+    end(Maps::Burn(maps.mul(scale).add(shift)), ending)
 }
 
-impl Maps {
-    /// Adds the residual and clamps.
-    pub(crate) fn end(self, ending: Ending) -> Self {
-        let maps = match ending.residual {
-            Some(residual) => self.add(residual),
-            None => self,
-        };
-        if ending.relu { Self::Burn(relu(maps.into_tensor())) } else { maps }
-    }
+pub(super) fn end(maps: Maps, ending: Ending) -> Maps {
+    let maps = match ending.residual {
+        Some(residual) => maps.add(residual),
+        None => maps,
+    };
+    if ending.relu { Maps::Burn(relu(maps.into_tensor())) } else { maps }
 }

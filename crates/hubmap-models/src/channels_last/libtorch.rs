@@ -1,4 +1,5 @@
-//! Networks on LibTorch with gradients: computed and differentiated by LibTorch from the first operation to the last.
+//! Networks on LibTorch: computed, and differentiated where gradients are wanted, by LibTorch from the first operation to the
+//! last.
 //!
 //! Maps [enter](Traced::enter) LibTorch's graph from Burn's and [leave](Traced::leave) it again; everything between them is
 //! one operation to Burn. Composed of Burn's operations, a grouped convolution would take a convolution for every
@@ -11,10 +12,12 @@ use burn::backend::LibTorch;
 use burn::backend::autodiff::NodeId;
 use burn::backend::libtorch::TchTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, AutodiffBackend, autodiff::checkpoint::strategy::NoCheckpointing};
+use burn::backend::{
+    Autodiff, AutodiffBackend, DispatchDevice, autodiff::checkpoint::strategy::NoCheckpointing,
+};
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
-use burn::tensor::Tensor as BurnTensor;
+use burn::tensor::{Device, Tensor as BurnTensor};
 use tch::Tensor;
 
 use super::record::{Step, record_all};
@@ -31,8 +34,10 @@ pub(crate) struct Traced {
 }
 
 /// Where LibTorch's graph begins.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tape {
+    /// Whether Burn asks for gradients at all; if not, only the maps that came in are leaves.
+    is_autodiff: bool,
     leaves: Mutex<Vec<Leaf>>,
     /// Other tensors that both sides know: running statistics.
     shared: Mutex<Vec<TchTensor>>,
@@ -43,8 +48,10 @@ struct Tape {
 /// A tensor of Burn's that LibTorch's graph begins at.
 #[derive(Debug)]
 struct Leaf {
+    /// Its node in Burn's graph, if gradients are wanted of it.
+    node: Option<FloatTensor<Tracked>>,
     /// What Burn knows it as.
-    source: FloatTensor<Tracked>,
+    memory: TchTensor,
     /// What LibTorch knows it as: the same memory.
     tensor: Tensor,
     is_weight: bool,
@@ -57,51 +64,79 @@ impl Clone for Traced {
 }
 
 impl Tape {
-    /// Begins at a tensor, unless it is not on LibTorch with gradients.
+    fn new(is_autodiff: bool) -> Self {
+        Self { is_autodiff, leaves: Mutex::default(), shared: Mutex::default(), in_use: Arc::default() }
+    }
+
+    /// Begins at a tensor, unless it is not on LibTorch, or with gradients where this has none, or the other way round.
     fn begin_at<const D: usize>(&self, tensor: &BurnTensor<D>, is_weight: bool) -> Option<Tensor> {
-        let source = tensor.clone().try_into_primitive::<Tracked>().ok()?;
-        let tensor = source.primitive().tensor.detach().set_requires_grad(source.is_tracked());
-        let leaf = Leaf { source, tensor: tensor.shallow_clone(), is_weight };
-        self.leaves.lock().unwrap_or_else(PoisonError::into_inner).push(leaf);
+        let (node, memory) = if self.is_autodiff {
+            let source = tensor.clone().try_into_primitive::<Tracked>().ok()?;
+            let memory = source.primitive().clone();
+            (source.is_tracked().then_some(source), memory)
+        } else {
+            (None, tensor.clone().try_into_primitive::<LibTorch>().ok()?)
+        };
+        let tensor = memory.tensor.detach().set_requires_grad(node.is_some());
+        if self.is_autodiff || !is_weight {
+            let leaf = Leaf { node, memory, tensor: tensor.shallow_clone(), is_weight };
+            self.leaves.lock().unwrap_or_else(PoisonError::into_inner).push(leaf);
+        }
         Some(tensor)
     }
 }
 
 impl Traced {
-    /// Maps `[n, c, h, w]` of Burn's, unless they are not on LibTorch with gradients.
+    /// Maps `[n, c, h, w]` of Burn's, unless they are not on LibTorch.
     pub(super) fn enter(maps: &BurnTensor<4>) -> Option<Self> {
-        let tape = Tape::default();
-        let maps = tape.begin_at(maps, false)?;
-        Some(Self { maps, tapes: vec![Arc::new(tape)] })
+        [true, false].into_iter().find_map(|is_autodiff| {
+            let tape = Tape::new(is_autodiff);
+            let maps = tape.begin_at(maps, false)?;
+            Some(Self { maps, tapes: vec![Arc::new(tape)] })
+        })
+    }
+
+    /// Whether Burn may want to go back over what is done to them.
+    pub(super) fn is_autodiff(&self) -> bool {
+        self.tapes.iter().any(|tape| tape.is_autodiff)
     }
 
     /// The maps `[n, c, h, w]` as one operation of Burn's graph.
     pub(super) fn leave(self) -> BurnTensor<4> {
+        let is_autodiff = self.is_autodiff();
         let Self { maps, tapes } = self;
-        let (mut leaves, mut held) = (Vec::new(), Vec::new());
+        let (mut held, mut leaves) = (Vec::new(), Vec::new());
+        let mut output = TchTensor::new(maps.detach());
         for tape in &tapes {
             held.extend(tape.shared.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
-            let all = tape.leaves.lock().unwrap_or_else(PoisonError::into_inner);
-            let tracked = all.iter().filter(|leaf| leaf.source.is_tracked());
-            leaves.extend(
-                tracked.map(|leaf| (leaf.source.clone(), leaf.tensor.shallow_clone(), leaf.is_weight)),
-            );
+            for leaf in tape.leaves.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                if leaf.tensor.data_ptr() == maps.data_ptr() {
+                    // The maps that came in go out again: Burn has to know that they share memory.
+                    output = TchTensor::from_existing(maps.detach(), leaf.memory.storage.clone());
+                }
+                if let Some(node) = &leaf.node {
+                    leaves.push((node.clone(), leaf.tensor.shallow_clone(), leaf.is_weight));
+                    held.push(leaf.memory.clone());
+                }
+            }
+        }
+        if !is_autodiff {
+            return BurnTensor::from_primitive::<LibTorch>(output);
         }
         // Burn has to walk on from the maps that came in. Nothing is behind a weight: one of them is enough for Burn to
         // come here at all, and the others are told their gradients past its graph.
         leaves.sort_by_key(|&(_, _, is_weight)| is_weight);
         let n_entered = leaves.iter().filter(|&&(_, _, is_weight)| !is_weight).count();
         let n_parents = leaves.len().min(n_entered + 1);
-        let output = TchTensor::new(maps.detach());
         if n_parents == 0 {
             return BurnTensor::from_primitive::<Tracked>(Tracked::from_inner(output));
         }
-        let parents: Vec<_> = leaves[..n_parents].iter().map(|(source, ..)| source.clone()).collect();
-        held.extend(leaves.iter().map(|(source, ..)| source.primitive().clone()).chain([output.clone()]));
+        let parents: Vec<_> = leaves[..n_parents].iter().map(|(node, ..)| node.clone()).collect();
+        held.push(output.clone());
         let graph = Graph {
             _held: held,
             in_use: tapes.iter().map(|tape| Arc::clone(&tape.in_use)).collect(),
-            others: leaves[n_parents..].iter().map(|(source, ..)| source.id()).collect(),
+            others: leaves[n_parents..].iter().map(|(node, ..)| node.id()).collect(),
             tensors: Arc::new(Mutex::new(GraphTensors {
                 leaves: leaves.into_iter().map(|(_, tensor, _)| tensor).collect(),
                 output: maps,
@@ -270,14 +305,16 @@ pub(super) fn norm(maps: &Maps, norm: &RunningNorm<'_>, ending: &Ending) -> Opti
     let maps = traced(std::iter::once(maps).chain(&ending.residual))?;
     let first = maps.first()?;
     let (weight, bias) = (first.weight(&norm.weight.val())?, first.weight(&norm.bias.val())?);
-    let statistics =
-        |state: BurnTensor<1>| Some(state.try_into_primitive::<Tracked>().ok()?.into_primitive());
     let is_by_batch = norm.momentum.is_some();
     let [mean, variance] = [norm.mean, norm.variance].map(|state| {
-        statistics(if is_by_batch { state.value_sync() } else { state.value() }).map(|state| {
-            // They change in place, and others may hold them.
-            if is_by_batch { state.tensor.copy() } else { state.tensor }
-        })
+        let state = if is_by_batch { state.value_sync() } else { state.value() };
+        let state = if first.is_autodiff() {
+            state.try_into_primitive::<Tracked>().ok()?.into_primitive()
+        } else {
+            state.try_into_primitive::<LibTorch>().ok()?
+        };
+        // They change in place, and others may hold them.
+        Some(if is_by_batch { state.tensor.copy() } else { state.tensor })
     });
     let (mean, variance) = (mean?, variance?);
     let output = Traced::join(maps.iter().copied(), |maps| {
@@ -307,6 +344,17 @@ pub(super) fn norm(maps: &Maps, norm: &RunningNorm<'_>, ending: &Ending) -> Opti
     Some(Maps::LibTorch(output))
 }
 
+/// As [`Maps::end`].
+pub(super) fn end(maps: &Maps, ending: &Ending) -> Option<Maps> {
+    let maps = traced(std::iter::once(maps).chain(&ending.residual))?;
+    Some(Maps::LibTorch(Traced::join(maps, |maps| match (maps.get(1), ending.relu) {
+        (Some(residual), true) => (maps[0] + *residual).relu_(),
+        (Some(residual), false) => maps[0] + *residual,
+        (None, true) => maps[0].relu(),
+        (None, false) => maps[0].shallow_clone(),
+    })))
+}
+
 /// As [`Maps::squeeze_and_excite`].
 pub(super) fn squeeze_and_excite(maps: &Maps, gate: &Gate<'_>) -> Option<Maps> {
     let maps = traced([maps])?.pop()?;
@@ -320,4 +368,12 @@ pub(super) fn squeeze_and_excite(maps: &Maps, gate: &Gate<'_>) -> Option<Maps> {
         let mean = maps.mean_dim([2, 3].as_slice(), true, None);
         maps * pointwise(&pointwise(&mean, &squeeze).relu(), &excite).sigmoid()
     })))
+}
+
+/// Numbers in C order on a device of LibTorch, with one copy less than through Burn; `None` for other devices.
+pub(crate) fn upload(numbers: &[f32], dims: [usize; 4], device: &Device) -> Option<BurnTensor<4>> {
+    let DispatchDevice::LibTorch(device) = device.as_dispatch() else { return None };
+    let dims = dims.map(|n| n as i64);
+    let tensor = Tensor::from_slice(numbers).view(dims).to_device((*device).into());
+    Some(BurnTensor::from_primitive::<LibTorch>(TchTensor::new(tensor)))
 }

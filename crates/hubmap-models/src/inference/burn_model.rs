@@ -40,8 +40,13 @@ impl BurnModel {
         width: usize,
     ) -> Result<Vec<f32>, ForwardError> {
         check_images(images, count, height, width)?;
-        let data = TensorData::new(images.to_vec(), [count, 3, height, width]);
-        let logits = self.model.forward(Tensor::<4>::from_data(data, &self.device));
+        let dims = [count, 3, height, width];
+        #[cfg(feature = "tch")]
+        let uploaded = crate::channels_last::libtorch::upload(images, dims, &self.device);
+        #[cfg(not(feature = "tch"))]
+        let uploaded: Option<Tensor<4>> = None;
+        let from_host = || Tensor::from_data(TensorData::new(images.to_vec(), dims), &self.device);
+        let logits = self.model.forward(uploaded.unwrap_or_else(from_host));
         logits.try_into_vec_as::<f32>().map_err(|error| ForwardError::Device { problem: error.to_string() })
     }
 }

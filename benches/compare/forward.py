@@ -22,9 +22,9 @@ import os
 import subprocess
 import sys
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "..", "target"))
-OURS = os.path.join(TARGET, "release", "forward")
+import harness
+
+OURS = harness.executable("forward")
 SIDES = ("ours", "training form", "torch", "torch channels_last")
 
 
@@ -107,9 +107,7 @@ def main():
                 side = best[who]
                 print(f"  {who:20} {side['best_s']:.3f} s   {side['best_s'] / best['torch']['best_s']:.2f} of torch   "
                       f"{side['best_s'] / limit:.2f} of the limit   {side['max_rss_mb']} MB", flush=True)
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(results, file, indent=1)
+    harness.keep(args.json, results)
 
 
 if __name__ == "__main__":

@@ -17,15 +17,14 @@ import argparse
 import csv
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 import warnings
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "..", "target"))
-OURS = os.path.join(TARGET, "release", "hubmap-infer")
+import harness
+
+OURS = harness.executable("hubmap-infer")
 DECODERS = {"unet": "Unet", "unetplusplus": "UnetPlusPlus"}
 MEAN, STD = [0.6226, 0.4284, 0.6705], [0.1246, 0.1719, 0.0956]
 SCALE, BLOCK, CONTEXT, THRESHOLD = 3, 1024, 256, 0.5
@@ -111,18 +110,6 @@ def run_torch(args):
     print(json.dumps(seconds))
 
 
-def measure(command, **kwargs):
-    """Standard output, seconds and peak memory in MB of a process."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **kwargs)
-    out = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit("%s ended with %d" % (command[0], process.returncode))
-    return out, time.perf_counter() - start, usage.ru_maxrss / 1e3
-
-
 def ours(args, slide, out):
     """A run folder of the weights as folds, predicted."""
     model = args.weights[0]
@@ -138,7 +125,7 @@ def ours(args, slide, out):
     command = [OURS, "--model", model, "--slides", slide, "--out", os.path.join(out, "ours"), "--quiet", "--json"]
     command += ["--set", "infer.tta=" + args.tta, "--threads", str(args.threads)]
     command += [part for setting in args.set for part in ("--set", setting)]
-    text, seconds, peak = measure(command)
+    text, seconds, peak = harness.measure(command)
     return {"seconds": seconds, "peak_mb": peak, "phases": json.loads(text)["slides"][0]["seconds"]}
 
 
@@ -146,7 +133,7 @@ def rival(args, slide, out):
     command = [sys.executable, "-W", "ignore", os.path.abspath(__file__), "--run-torch", "--out", out, "--tta", args.tta]
     command += ["--encoder", args.encoder, "--decoder", args.decoder, "--attention", args.attention]
     command += ["--threads", str(args.threads), *[part for path in args.weights for part in ("--weights", path)], slide]
-    text, seconds, peak = measure(command)
+    text, seconds, peak = harness.measure(command)
     return {"seconds": seconds, "peak_mb": peak, "phases": json.loads(text.splitlines()[-1])}
 
 
@@ -207,9 +194,7 @@ def main():
             print("  %-6s %8.1f s, peak %5.0f MB  (%s)" % (name, found["seconds"], found["peak_mb"], phases))
         print("  %.2fx as fast; probabilities differ by %.2e on average and %.2e at most; Dice of the masks %.6f at %.1f %% positive" % (
             ratio, difference["mean_difference"], difference["largest_difference"], difference["dice"], 100 * difference["positive"]))
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump({"cpus": os.cpu_count(), "settings": vars(args), "results": results}, file, indent=1)
+    harness.keep(args.json, {"cpus": os.cpu_count(), "settings": vars(args), "results": results})
 
 
 if __name__ == "__main__":

@@ -13,10 +13,8 @@ for the two gammas. Below it the steps one by one, on 512 px. OpenCV and we run 
 For each repeat the sides alternate, and the best time of each counts.
 """
 import argparse
-import json
 import os
 import random
-import subprocess
 import time
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -24,9 +22,9 @@ import albumentations as A
 import cv2
 import numpy as np
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "..", "target"))
-OURS = os.path.join(TARGET, "release", "augment")
+import harness
+
+OURS = harness.executable("augment")
 MEAN, STD = [0.6226, 0.4284, 0.6705], [0.1246, 0.1719, 0.0956]
 CROP = 512
 
@@ -110,11 +108,6 @@ def their_seconds(tiles, mask, n_samples):
     return seconds
 
 
-def our_seconds(n_samples):
-    out = subprocess.run([OURS, str(n_samples), "1"], check=True, capture_output=True, text=True).stdout
-    return {name: float(seconds) for name, seconds in (line.split() for line in out.splitlines())}
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=200)
@@ -130,7 +123,7 @@ def main():
 
     best = {"albumentations": {}, "hubmap": {}}
     for _ in range(args.repeat):
-        for side, seconds in (("albumentations", their_seconds(tiles, mask, args.n)), ("hubmap", our_seconds(args.n))):
+        for side, seconds in (("albumentations", their_seconds(tiles, mask, args.n)), ("hubmap", harness.seconds_by_name([OURS, str(args.n), "1"]))):
             for name, value in seconds.items():
                 best[side][name] = min(value, best[side].get(name, value))
 
@@ -144,9 +137,7 @@ def main():
     for name in ours:
         if name not in theirs:
             print("%-22s %16s %13.1f /s" % (name, "", 1 / ours[name]))
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump({"albumentations": A.__version__, "cv2": cv2.__version__, "seconds": best}, file, indent=1)
+    harness.keep(args.json, {"albumentations": A.__version__, "cv2": cv2.__version__, "seconds": best})
 
 
 if __name__ == "__main__":

@@ -28,13 +28,13 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
+import harness
+
 warnings.filterwarnings("ignore")
 cv2.setNumThreads(1)
 SCALE, TILE = 3, 1024
 SIDE = SCALE * TILE
-HERE = os.path.dirname(os.path.abspath(__file__))
-TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "..", "target"))
-OURS = os.path.join(TARGET, "release", "hubmap-data-gen")
+OURS = harness.executable("hubmap-data-gen")
 csv.field_size_limit(sys.maxsize)
 
 
@@ -236,9 +236,7 @@ def main():
         name = os.path.basename(os.path.normpath(hubmap))
         rows.append({"folder": name, "n_tiles": n_tiles, "seconds": seconds, "bytes": memory})
         print("%-14s %6d %9.2f %9.2f %6.1fx %12.0f %12.0f" % (name, n_tiles, seconds["rival"], seconds["ours"], seconds["rival"] / seconds["ours"], memory["rival"] / 1e6, memory["ours"] / 1e6), flush=True)
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump({"cpus": os.cpu_count(), "rasterio": rasterio.__version__, "opencv": cv2.__version__, "rows": rows}, file, indent=1)
+    harness.keep(args.json, {"cpus": os.cpu_count(), "rasterio": rasterio.__version__, "opencv": cv2.__version__, "rows": rows})
 
 
 if __name__ == "__main__":

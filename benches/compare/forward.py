@@ -24,9 +24,9 @@ import os
 import subprocess
 import sys
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "..", "target"))
-OURS = os.path.join(TARGET, "release", "forward")
+import harness
+
+OURS = harness.executable("forward")
 SIDES = ("ours", "training form", "torch", "torch channels_last")
 
 
@@ -120,9 +120,7 @@ def main():
                 of_limit = f"{side['best_s'] / limit:.2f} of the limit   " if limit else ""
                 print(f"  {who:20} {side['best_s']:.4f} s   {side['best_s'] / best['torch']['best_s']:.2f} of torch   "
                       f"{of_limit}{side['max_rss_mb']} MB", flush=True)
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(results, file, indent=1)
+    harness.keep(args.json, results)
 
 
 if __name__ == "__main__":

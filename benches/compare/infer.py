@@ -2,7 +2,7 @@
 """Inference of whole slides, hubmap-infer against PyTorch, OpenCV and rasterio, in one run, results compared.
 
     compare/infer.py --weights W.safetensors [--weights …] --encoder regnety_016 [--decoder unet] [--tta d4]
-                     [--set infer.batch=2 …] [--repeat 1] [--threads 2] [--json FILE] SLIDE.tiff …
+                     [--device tch:cuda:0] [--set infer.batch=2 …] [--repeat 1] [--threads 2] [--json FILE] SLIDE.tiff …
 
 Needs torch, segmentation_models_pytorch, opencv-python-headless, rasterio and safetensors, and the executable that
 `cargo build --release --bin hubmap-infer` makes. Weights are files of segmentation_models_pytorch; several are folds.
@@ -12,24 +12,29 @@ Both sides write probabilities (npy), mask and run lengths. The sides alternate,
 of each counts. Then the maps are compared: mean and largest difference of probabilities, and Dice of the masks.
 JPEG with reduced chroma is decoded by hubmap as by libjpeg-turbo; the wheels of rasterio bring IJG's libjpeg 9, which enlarges
 chroma in another way, so that such slides differ before any network sees them.
+With --device tch:cuda:0 both sides compute on the graphics card, the rival one view at a time, as on the CPU, or with --views
+all views of a tile as one batch; build the executable with --features tch.
 """
 import argparse
 import csv
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 import warnings
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "..", "target"))
-OURS = os.path.join(TARGET, "release", "hubmap-infer")
+import harness
+
+OURS = harness.executable("hubmap-infer")
 DECODERS = {"unet": "Unet", "unetplusplus": "UnetPlusPlus"}
 MEAN, STD = [0.6226, 0.4284, 0.6705], [0.1246, 0.1719, 0.0956]
 SCALE, BLOCK, CONTEXT, THRESHOLD = 3, 1024, 256, 0.5
 csv.field_size_limit(sys.maxsize)
+
+
+def place(args):
+    return "cuda" if args.device and "cuda" in args.device else "cpu"
 
 
 def networks(args):
@@ -43,7 +48,7 @@ def networks(args):
         model = network("timm-" + args.encoder, encoder_weights=None, decoder_attention_type=attention)
         state = load_file(path)
         model.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
-        models.append(model.eval())
+        models.append(model.eval().to(place(args)))
     return models
 
 
@@ -79,17 +84,20 @@ def run_torch(args):
             pixels = np.concatenate([part.read(window=window, boundless=True) for part in parts])[:3]
             t.append(time.perf_counter())
             pixels = cv2.resize(np.ascontiguousarray(pixels.transpose(1, 2, 0)), (side // SCALE,) * 2, interpolation=cv2.INTER_AREA)
-            tile = torch.from_numpy(np.ascontiguousarray(((pixels.astype(np.float32) - shift) * scale).transpose(2, 0, 1)))[None]
+            tile = torch.from_numpy(np.ascontiguousarray(((pixels.astype(np.float32) - shift) * scale).transpose(2, 0, 1)))[None].to(place(args))
             t.append(time.perf_counter())
             with torch.no_grad():
                 total = 0
-                for flip, turns in views:
-                    view = torch.rot90(tile.flip(3) if flip else tile, turns, (2, 3))
-                    logits = torch.rot90(torch.stack([model(view) for model in models]).mean(0), -turns % 4, (2, 3))
+                seen = [torch.rot90(tile.flip(3) if flip else tile, turns, (2, 3)) for flip, turns in views]
+                # On the CPU a batch is slower than its images one by one.
+                batches = [torch.cat(seen)] if args.views else seen
+                means = torch.cat([torch.stack([model(batch) for model in models]).mean(0) for batch in batches])
+                for (flip, turns), mean in zip(views, means.split(1)):
+                    logits = torch.rot90(mean, -turns % 4, (2, 3))
                     total = total + (logits.flip(3) if flip else logits)
                 t.append(time.perf_counter())
                 large = torch.nn.functional.interpolate(torch.sigmoid(total / len(views)), scale_factor=SCALE, mode="bilinear", align_corners=False)
-            large = large[0].numpy().astype(np.float16)
+            large = large[0].cpu().numpy().astype(np.float16)
             h, w = min(block, height - y), min(block, width - x)
             probabilities[:, y:y + h, x:x + w] = large[:, context:context + h, context:context + w]
             t.append(time.perf_counter())
@@ -111,18 +119,6 @@ def run_torch(args):
     print(json.dumps(seconds))
 
 
-def measure(command, **kwargs):
-    """Standard output, seconds and peak memory in MB of a process."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **kwargs)
-    out = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit("%s ended with %d" % (command[0], process.returncode))
-    return out, time.perf_counter() - start, usage.ru_maxrss / 1e3
-
-
 def ours(args, slide, out):
     """A run folder of the weights as folds, predicted."""
     model = args.weights[0]
@@ -137,16 +133,19 @@ def ours(args, slide, out):
             file.write('[model]\nencoder = "%s"\ndecoder = "%s"\nattention = "%s"\n' % settings)
     command = [OURS, "--model", model, "--slides", slide, "--out", os.path.join(out, "ours"), "--quiet", "--json"]
     command += ["--set", "infer.tta=" + args.tta, "--threads", str(args.threads)]
+    command += ["--device", args.device] if args.device else []
     command += [part for setting in args.set for part in ("--set", setting)]
-    text, seconds, peak = measure(command)
+    text, seconds, peak = harness.measure(command)
     return {"seconds": seconds, "peak_mb": peak, "phases": json.loads(text)["slides"][0]["seconds"]}
 
 
 def rival(args, slide, out):
     command = [sys.executable, "-W", "ignore", os.path.abspath(__file__), "--run-torch", "--out", out, "--tta", args.tta]
     command += ["--encoder", args.encoder, "--decoder", args.decoder, "--attention", args.attention]
+    command += ["--device", args.device] if args.device else []
+    command += ["--views"] if args.views else []
     command += ["--threads", str(args.threads), *[part for path in args.weights for part in ("--weights", path)], slide]
-    text, seconds, peak = measure(command)
+    text, seconds, peak = harness.measure(command)
     return {"seconds": seconds, "peak_mb": peak, "phases": json.loads(text.splitlines()[-1])}
 
 
@@ -173,6 +172,8 @@ def main():
     parser.add_argument("--attention", default="none", choices=["none", "scse"])
     parser.add_argument("--tta", default="d4", choices=["none", "d4", "kaggle"])
     parser.add_argument("--set", action="append", default=[], help="a setting of hubmap-infer that does not change what it computes")
+    parser.add_argument("--device", help="where both sides compute: flex (the default), tch:cpu, tch:cuda:0")
+    parser.add_argument("--views", action="store_true", help="the rival takes all views of a tile as one batch")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json")
@@ -207,9 +208,7 @@ def main():
             print("  %-6s %8.1f s, peak %5.0f MB  (%s)" % (name, found["seconds"], found["peak_mb"], phases))
         print("  %.2fx as fast; probabilities differ by %.2e on average and %.2e at most; Dice of the masks %.6f at %.1f %% positive" % (
             ratio, difference["mean_difference"], difference["largest_difference"], difference["dice"], 100 * difference["positive"]))
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump({"cpus": os.cpu_count(), "settings": vars(args), "results": results}, file, indent=1)
+    harness.keep(args.json, {"cpus": os.cpu_count(), "settings": vars(args), "results": results})
 
 
 if __name__ == "__main__":

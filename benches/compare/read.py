@@ -11,7 +11,6 @@ The limits beside the ratios are measured in the same run: `memcpy` copies as ma
 exist already, `fresh` copies them into a new array for every window.
 """
 import argparse
-import json
 import os
 import subprocess
 import time
@@ -21,11 +20,11 @@ os.environ.setdefault("GDAL_CACHEMAX", "256")
 import numpy as np
 import rasterio
 
+import harness
+
 warnings.filterwarnings("ignore")
 SIDE, CONTEXT, N_RANDOM = 3072, 768, 12
-HERE = os.path.dirname(os.path.abspath(__file__))
-TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "..", "target"))
-OURS = os.path.join(TARGET, "release", "read-windows")
+OURS = harness.executable("read-windows")
 
 
 def rasterio_pass(path, windows):
@@ -99,9 +98,7 @@ def main():
             mb = {name: checks["ours 1"][0] / 1e6 / took for name, took in seconds.items()}
             rows.append({"slide": os.path.basename(path), "windows": what, "n_bytes": checks["ours 1"][0], "seconds": seconds})
             print("%-22s %-8s %9.0f %9.0f %6.1fx %9.0f %6.2fx %9.0f %9.0f" % (os.path.basename(path), what, mb["rasterio"], mb["ours 1"], mb["ours 1"] / mb["rasterio"], mb["ours 2"], mb["ours 2"] / mb["ours 1"], mb["memcpy"], mb["fresh"]), flush=True)
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump({"cpus": os.cpu_count(), "rasterio": rasterio.__version__, "gdal": rasterio.__gdal_version__, "rows": rows}, file, indent=1)
+    harness.keep(args.json, {"cpus": os.cpu_count(), "rasterio": rasterio.__version__, "gdal": rasterio.__gdal_version__, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -16,17 +16,15 @@ The limits, in the same run and on the same bytes: `limit_read` reads every byte
 `limit_copy` write into an array that exists, `limit_copy_fresh` into a new one.
 """
 import argparse
-import json
 import os
-import subprocess
 import tempfile
 import time
 
 import numpy as np
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "..", "target"))
-OURS = os.path.join(TARGET, "release", "rle-mask")
+import harness
+
+OURS = harness.executable("rle-mask")
 
 
 def round_objects(side, seed=0):
@@ -66,9 +64,7 @@ def numpy_decode(text, side):
 
 
 def our_passes(mask_path, text_path, side, n_threads):
-    command = [OURS, mask_path, str(side), str(side), text_path, str(n_threads), "2"]
-    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return {name: float(seconds) for name, seconds in (line.split() for line in out.splitlines())}
+    return harness.seconds_by_name([OURS, mask_path, str(side), str(side), text_path, str(n_threads), "2"])
 
 
 def main():
@@ -133,9 +129,7 @@ def main():
             cells.append("%9.1f %9.0f %8s" % (1e3 * seconds, megapixels / seconds, ratio))
         of_limit = "%.2f x %s" % (best[name + " 1"] / best[limit + " 1"], limit) if limit else ""
         print("%-18s %s %s  %s" % (name, cells[0], cells[1], of_limit))
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump({"cpus": os.cpu_count(), "numpy": np.__version__, "side": args.side, "seconds": best}, file, indent=1)
+    harness.keep(args.json, {"cpus": os.cpu_count(), "numpy": np.__version__, "side": args.side, "seconds": best})
 
 
 if __name__ == "__main__":

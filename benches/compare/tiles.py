@@ -14,7 +14,6 @@ A picture is compared, too: the mean difference of both sides' pixels, of 255.
 import argparse
 import http.client
 import io
-import json
 import os
 import statistics
 import subprocess
@@ -25,10 +24,10 @@ import openslide
 from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 
+import harness
+
 TILE, OVERLAP, QUALITY = 510, 1, 85
-HERE = os.path.dirname(os.path.abspath(__file__))
-TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "..", "target"))
-OURS = os.path.join(TARGET, "release", "hubmap-view")
+OURS = harness.executable("hubmap-view")
 
 
 def tiles_of(path, n_tiles):
@@ -121,9 +120,7 @@ def main():
                             "openslide_ms": other, "ratio": other_sum / my_sum})  # fmt: skip
         print("%s: %d tiles, pixels %.2f apart in the mean, at most %.2f in a tile" %
               (os.path.basename(path), len(tiles), statistics.mean(apart), max(apart)))  # fmt: skip
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(results, file, indent=1)
+    harness.keep(args.json, results)
 
 
 main()

@@ -14,13 +14,12 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "..", "target"))
-OURS = os.path.join(TARGET, "release", "train-step")
+import harness
+
+OURS = harness.executable("train-step")
 PHASES = ["forward", "backward", "optimizer", "ema", "step"]
 DECODERS = {"unet": "Unet", "unetplusplus": "UnetPlusPlus"}
 WARM_UP = 2
@@ -100,13 +99,8 @@ def measure(name, args):
         keys = ["--encoder", "--decoder", "--device", "--batch", "--side", "--steps", "--threads"]
         pairs = [part for pair in zip(keys, settings) for part in pair]
         command = [sys.executable, "-W", "ignore", __file__, "--run", name, *pairs]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    out = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit("%s ended with %d" % (name, process.returncode))
-    return {**json.loads(out.splitlines()[-1]), "peak_mb": usage.ru_maxrss / 1e3}
+    out, _, peak_mb = harness.measure(command)
+    return {**json.loads(out.splitlines()[-1]), "peak_mb": peak_mb}
 
 
 def main():
@@ -145,9 +139,7 @@ def main():
         ratios = ["%.2fx" % (a["median"] / b["median"]) for a, b in zip(found[::2], found[1::2])]
         print("%-10s" % phase + "".join(cells) + "  " + "  ".join(ratios))
     print("%-10s" % "peak MB" + "".join("%22.0f" % results[name]["peak_mb"] for name in sides))
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump({"cpus": os.cpu_count(), "settings": vars(args), "results": results}, file, indent=1)
+    harness.keep(args.json, {"cpus": os.cpu_count(), "settings": vars(args), "results": results})
 
 
 if __name__ == "__main__":

@@ -12,17 +12,15 @@ hubmap-io and rasterio get the mask in bands of 512 rows; rasterio then makes it
 tifffile gets the whole mask, as its documentation has it for pyramids, and writes `mask[::2, ::2]` and so on.
 """
 import argparse
-import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "..", "target"))
-OURS = os.path.join(TARGET, "release", "write-pyramid")
+import harness
+
+OURS = harness.executable("write-pyramid")
 TILE = 512
 SIDES = ["ours 1", "ours 2", "rasterio 1", "rasterio 2", "tifffile 1", "tifffile 2"]
 
@@ -99,13 +97,8 @@ def measure(name, path, side):
         command = [OURS, path, str(side), n_threads]
     else:
         command = [sys.executable, "-W", "ignore", __file__, "--run", who, path, str(side), n_threads]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    out = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit("%s ended with %d" % (name, process.returncode))
-    return float(out.split()[0]), usage.ru_maxrss / 1e3, os.path.getsize(path) / 1e6
+    out, _, peak_mb = harness.measure(command)
+    return float(out.split()[0]), peak_mb, os.path.getsize(path) / 1e6
 
 
 def check(paths, side):
@@ -151,9 +144,7 @@ def main():
     for name, result in results.items():
         ratio = result["seconds"] / results["ours 2"]["seconds"]
         print("%-11s %9.3f %7.1fx %9.0f %9.3f" % (name, result["seconds"], ratio, result["peak_mb"], result["file_mb"]))
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump({"cpus": os.cpu_count(), "side": args.side, "results": results}, file, indent=1)
+    harness.keep(args.json, {"cpus": os.cpu_count(), "side": args.side, "results": results})
 
 
 if __name__ == "__main__":

@@ -3,8 +3,11 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
+use hubmap_data::Normalization;
+use hubmap_infer::{Merge, Network, PredictConfig, Predictor, SegmentTiles, Tta};
 use hubmap_models::{Attention, DecoderKind, SegModel, SegModelConfig};
 use hubmap_train::{Ema, OptimizerConfig, adamw};
+use ndarray::Array3;
 
 use crate::models::UNET;
 
@@ -188,6 +191,45 @@ fn tch_updates_leave_what_others_hold_alone() {
             assert!(kernels(&average) == averaged, "{spec}, step {step}: the average before");
             let gradients = GradientsParams::from_grads(late.backward(), &before);
             assert!(flat(&before, Some(&gradients)).1 > 0);
+        }
+    }
+}
+
+#[test]
+fn tch_views_are_made_on_the_device() {
+    // Trimmed tiles come in several shapes.
+    let tiles: Vec<Array3<f32>> = [(64, 64), (64, 96), (64, 96), (64, 96), (32, 64)]
+        .into_iter()
+        .enumerate()
+        .map(|(i, (h, w))| {
+            Array3::from_shape_fn((3, h, w), |(c, y, x)| {
+                ((i * 7 + c * 31 + y * 131 + x * 37) % 101) as f32 / 40.0 - 1.2
+            })
+        })
+        .collect();
+    let networks = |device: &Device| -> Vec<Box<dyn SegmentTiles>> {
+        let network = |seed| Network::new(UNET.init_seeded(seed, device)).unwrap();
+        vec![Box::new(network(1)), Box::new(network(2))]
+    };
+    for (merge, tta, batch) in
+        [(Merge::Logits, Tta::D4, 2), (Merge::Probabilities, Tta::Kaggle, 1), (Merge::Logits, Tta::None, 8)]
+    {
+        let config = PredictConfig { merge, tta, batch, ..PredictConfig::original() };
+        let predict = |device: &Device| {
+            let predictor = Predictor::new(networks(device), Normalization::KIDNEY, config.clone()).unwrap();
+            predictor.probabilities(&tiles).unwrap()
+        };
+        let expected = predict(&Device::flex());
+        for spec in crate::tch_devices() {
+            let device = spec.device();
+            let input = tiles[0].clone().insert_axis(ndarray::Axis(0));
+            let sums = networks(&device)[0].summed_over_views(&input, tta.views()).unwrap();
+            assert_eq!(sums.expect("views of the device's").dim(), (1, 1, 64, 64));
+            for (found, expected) in predict(&device).iter().zip(&expected) {
+                assert_eq!(found.dim(), expected.dim());
+                let worst = found.iter().zip(expected).map(|(f, e)| (f - e).abs()).fold(0.0, f32::max);
+                assert!(worst < 1e-5, "{spec}, {merge:?}, {tta:?}: off by {worst}");
+            }
         }
     }
 }

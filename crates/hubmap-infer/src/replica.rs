@@ -21,6 +21,16 @@ impl Replica {
         config: &PredictConfig,
     ) -> Result<Vec<Array2<f32>>> {
         let views = config.tta.views();
+        let merge = |sums: Vec<Vec<Array2<f32>>>| {
+            let n_views = views.len() as f32;
+            let merged = sums.into_iter().map(|groups| {
+                mean(groups.into_iter().map(|sum| Ok(sum.mapv_into(|logit| sigmoid(logit / n_views)))))
+            });
+            merged.collect()
+        };
+        if let Some(sums) = self.sums_of_devices(tiles, windows, config)? {
+            return merge(sums);
+        }
         // Sums over views of logits: of the mean over models, or of each model.
         let n_groups = match config.merge {
             Merge::Logits => 1,
@@ -60,11 +70,42 @@ impl Replica {
             }
         }
 
-        let n_views = views.len() as f32;
-        let merged = sums.into_iter().map(|groups| {
-            mean(groups.into_iter().map(|sum| Ok(sum.mapv_into(|logit| sigmoid(logit / n_views)))))
-        });
-        merged.collect()
+        merge(sums)
+    }
+
+    /// Sums over views for each tile, of the mean over models or of each model, if the models make views themselves.
+    fn sums_of_devices(
+        &self,
+        tiles: &[Array3<f32>],
+        windows: &[Window],
+        config: &PredictConfig,
+    ) -> Result<Option<Vec<Vec<Array2<f32>>>>> {
+        let mut sums = Vec::with_capacity(tiles.len());
+        while let Some(first) = tiles.get(sums.len()) {
+            // One forward pass takes tiles of one shape.
+            let rest = &tiles[sums.len()..];
+            let n_alike = rest.iter().take(config.batch).take_while(|tile| tile.dim() == first.dim()).count();
+            let views: Vec<_> = rest[..n_alike].iter().map(|tile| tile.view()).collect();
+            let input = ndarray::stack(Axis(0), &views)?;
+            let mut per_model = Vec::with_capacity(self.models.len());
+            for model in &self.models {
+                let Some(logits) = model.summed_over_views(&input, config.tta.views())? else {
+                    return Ok(None);
+                };
+                per_model.push(check(logits, &input)?);
+            }
+            let groups = match config.merge {
+                Merge::Logits => vec![mean(per_model.into_iter().map(Ok))?],
+                Merge::Probabilities => per_model,
+            };
+            for i in 0..n_alike {
+                let window = windows[sums.len()];
+                let tile =
+                    groups.iter().map(|logits| part(&logits.slice(s![i, 0, .., ..]), window).to_owned());
+                sums.push(tile.collect());
+            }
+        }
+        Ok(Some(sums))
     }
 }
 
@@ -75,8 +116,12 @@ fn part(array: &ArrayRef2<f32>, window: Window) -> ArrayView2<'_, f32> {
 }
 
 fn checked_logits(model: &dyn SegmentTiles, input: &Array4<f32>) -> Result<Array4<f32>> {
+    check(model.logits(input)?, input)
+}
+
+/// Refuses what no network gives for these tiles.
+fn check(logits: Array4<f32>, input: &Array4<f32>) -> Result<Array4<f32>> {
     let (n, _, h, w) = input.dim();
-    let logits = model.logits(input)?;
     ensure!(
         logits.dim() == (n, 1, h, w),
         "the network gave logits of shape {:?} for {n} tiles of {w}x{h} px: expected [{n}, 1, {h}, {w}]",

@@ -39,15 +39,42 @@ impl BurnModel {
         height: usize,
         width: usize,
     ) -> Result<Vec<f32>, ForwardError> {
+        Self::download(self.logits(self.upload(images, count, height, width)?))
+    }
+
+    /// Normalised images, `[n, 3, h, w]` in C order, on the model's device.
+    ///
+    /// # Errors
+    ///
+    /// As [`super::InferenceModel::forward`].
+    pub fn upload(
+        &self,
+        images: &[f32],
+        count: usize,
+        height: usize,
+        width: usize,
+    ) -> Result<Tensor<4>, ForwardError> {
         check_images(images, count, height, width)?;
         let dims = [count, 3, height, width];
         #[cfg(feature = "tch")]
-        let uploaded = crate::channels_last::libtorch::upload(images, dims, &self.device);
-        #[cfg(not(feature = "tch"))]
-        let uploaded: Option<Tensor<4>> = None;
-        let from_host = || Tensor::from_data(TensorData::new(images.to_vec(), dims), &self.device);
-        let logits = self.model.forward(uploaded.unwrap_or_else(from_host));
-        logits.try_into_vec_as::<f32>().map_err(|error| ForwardError::Device { problem: error.to_string() })
+        if let Some(tensor) = crate::channels_last::libtorch::upload(images, dims, &self.device) {
+            return Ok(tensor);
+        }
+        Ok(Tensor::from_data(TensorData::new(images.to_vec(), dims), &self.device))
+    }
+
+    /// Logits `[n, 1, h, w]` of [uploaded](Self::upload) images, which stay on the device.
+    pub fn logits(&self, images: Tensor<4>) -> Tensor<4> {
+        self.model.forward(images)
+    }
+
+    /// The numbers of a tensor in C order.
+    ///
+    /// # Errors
+    ///
+    /// The device failed.
+    pub fn download(tensor: Tensor<4>) -> Result<Vec<f32>, ForwardError> {
+        tensor.try_into_vec_as::<f32>().map_err(|error| ForwardError::Device { problem: error.to_string() })
     }
 }
 

@@ -80,7 +80,6 @@ fn assert_close(what: &str, found: &[f32], expected: &[f32], tolerance: f64) {
         |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
     let error = norm(&mut found.iter().zip(expected).map(|(f, e)| f - e));
     let relative = error / norm(&mut expected.iter().copied());
-    println!("{what}: off by {relative:.2e}");
     assert!(relative < tolerance, "{what}: off by {relative:.2e}");
 }
 
@@ -95,13 +94,15 @@ struct Back {
 fn back(model: &SegModel, device: &Device, loss: impl Fn(&SegModel, Tensor<4>) -> Tensor<1>) -> Back {
     let image = image(device).require_grad();
     let mut found = loss(model, image.clone()).backward();
-    let on_image = image.grad_remove(&mut found).expect("a gradient of the image");
+    let on_image = image.grad_remove(&mut found).unwrap();
     let gradients = GradientsParams::from_grads(found, model);
     let (weights, n_weights) = flat(model, Some(&gradients));
     // Only a copy without autodiff has the newest running statistics.
     let (statistics, _) = flat(&model.valid(), None);
     Back { image: on_image.into_data().iter::<f32>().collect(), weights, n_weights, statistics }
 }
+
+type Loss = fn(&SegModel, Tensor<4>) -> Tensor<1>;
 
 fn logits(model: &SegModel, image: Tensor<4>) -> Tensor<1> {
     let logits = model.forward(image);
@@ -123,7 +124,7 @@ fn in_two_graphs(model: &SegModel, image: Tensor<4>) -> Tensor<1> {
 
 #[test]
 fn tch_gradients_go_through_whatever_a_network_is_part_of() {
-    let losses: [(&str, fn(&SegModel, Tensor<4>) -> Tensor<1>); 3] =
+    let losses: [(&str, Loss); 3] =
         [("logits", logits), ("features", features), ("two graphs", in_two_graphs)];
     for (name, loss) in losses {
         let flex = Device::flex().autodiff();
@@ -224,7 +225,7 @@ fn tch_views_are_made_on_the_device() {
             let device = spec.device();
             let input = tiles[0].clone().insert_axis(ndarray::Axis(0));
             let sums = networks(&device)[0].summed_over_views(&input, tta.views()).unwrap();
-            assert_eq!(sums.expect("views of the device's").dim(), (1, 1, 64, 64));
+            assert_eq!(sums.unwrap().dim(), (1, 1, 64, 64));
             for (found, expected) in predict(&device).iter().zip(&expected) {
                 assert_eq!(found.dim(), expected.dim());
                 let worst = found.iter().zip(expected).map(|(f, e)| (f - e).abs()).fold(0.0, f32::max);

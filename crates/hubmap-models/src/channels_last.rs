@@ -17,7 +17,7 @@ mod tests;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Flex};
-use burn::module::{Param, RunningState};
+use burn::module::Param;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{DType, Tensor};
 use hubmap_kernels::Source;
@@ -29,6 +29,7 @@ type Tracked = Autodiff<Flex, NoCheckpointing>;
 
 /// Feature maps.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "tch", expect(clippy::large_enum_variant, reason = "a network has a handful at a time"))]
 pub(crate) enum Maps {
     /// `[n, h, w, c]`.
     Burn(Tensor<4>),
@@ -79,22 +80,6 @@ impl Ending {
     pub(crate) const fn none() -> Self {
         Self { residual: None, relu: false }
     }
-}
-
-/// A layer of batch normalisation with its running statistics.
-pub(crate) struct RunningNorm<'a> {
-    /// Scale, `[c]`.
-    pub(crate) weight: &'a Param<Tensor<1>>,
-    /// Shift, `[c]`.
-    pub(crate) bias: &'a Param<Tensor<1>>,
-    /// Running mean, `[c]`.
-    pub(crate) mean: &'a RunningState<Tensor<1>>,
-    /// Running unbiased variance, `[c]`.
-    pub(crate) variance: &'a RunningState<Tensor<1>>,
-    /// Weight of the newest batch in the running statistics; without it they are what is normalised by.
-    pub(crate) momentum: Option<f64>,
-    /// Added to the variance.
-    pub(crate) epsilon: f64,
 }
 
 /// Weights of squeeze-and-excitation: two convolutions of 1×1 with bias.
@@ -212,18 +197,6 @@ impl Maps {
             return Self::LibTorch(maps.add(other));
         }
         Self::Burn(self.into_tensor().add(other.into_tensor()))
-    }
-
-    /// The whole of a layer of batch normalisation, running statistics included, where LibTorch has these maps.
-    #[cfg_attr(not(feature = "tch"), expect(clippy::unused_self, reason = "no such maps in this build"))]
-    pub(crate) fn libtorch_norm(&self, norm: &RunningNorm<'_>, ending: &Ending) -> Option<Self> {
-        #[cfg(feature = "tch")]
-        return libtorch::norm(self, norm, ending);
-        #[cfg(not(feature = "tch"))]
-        {
-            let _ = (norm, ending);
-            None
-        }
     }
 
     /// Adds the residual and clamps.

@@ -5,7 +5,9 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor};
 
-use crate::channels_last::{Affine, BatchMoments, Ending, Input, Maps, RunningNorm, convolve};
+#[cfg(feature = "tch")]
+use crate::channels_last::libtorch::RunningNorm;
+use crate::channels_last::{Affine, BatchMoments, Ending, Input, Maps, convolve};
 use crate::fresh::{FreshWeights, Start};
 
 /// Weight of the newest batch in the running statistics (PyTorch's default).
@@ -52,15 +54,19 @@ impl BatchNorm {
     /// [`BatchNorm::forward`] and what follows it; `training` is whether the device is an autodiff one.
     pub(crate) fn normalise(&self, x: Maps, training: bool, ending: Ending) -> Maps {
         let by_batch = training && self.training.is_enabled();
-        let norm = RunningNorm {
-            weight: &self.weight,
-            bias: &self.bias,
-            mean: &self.running_mean,
-            variance: &self.running_var,
-            momentum: by_batch.then_some(MOMENTUM),
-            epsilon: EPSILON,
-        };
-        if let Some(maps) = x.libtorch_norm(&norm, &ending) {
+        #[cfg(feature = "tch")]
+        if let Some(maps) = crate::channels_last::libtorch::norm(
+            &x,
+            &RunningNorm {
+                weight: &self.weight,
+                bias: &self.bias,
+                mean: &self.running_mean,
+                variance: &self.running_var,
+                momentum: by_batch.then_some(MOMENTUM),
+                epsilon: EPSILON,
+            },
+            &ending,
+        ) {
             return maps;
         }
         let (weight, bias) = (self.weight.val(), self.bias.val());

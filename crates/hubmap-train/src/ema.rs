@@ -78,7 +78,10 @@ impl ModuleMapper for Follow {
         param.map(|average| {
             let moved = flex_update::average(average, &live, decay);
             #[cfg(feature = "tch")]
-            let moved = moved.or_else(|average| crate::libtorch_update::average(average, &live, decay));
+            let moved = match moved {
+                Err(average) => crate::libtorch_update::average(average, &live, decay),
+                moved => moved,
+            };
             moved.unwrap_or_else(|average| average.mul_scalar(decay).add(live.mul_scalar(1.0 - decay)))
         })
     }

@@ -57,9 +57,10 @@ impl Optimizer for Amsgrad {
         let step = AmsgradStep { rate, ..self.step };
         let updated = flex_update::amsgrad(step, tensor, gradient, state);
         #[cfg(feature = "tch")]
-        let updated = updated.or_else(|(tensor, gradient, state)| {
-            crate::libtorch_update::amsgrad(step, tensor, gradient, state)
-        });
+        let updated = match updated {
+            Err((tensor, gradient, state)) => crate::libtorch_update::amsgrad(step, tensor, gradient, state),
+            updated => updated,
+        };
         match updated {
             Ok((tensor, state)) => (tensor, Some(state)),
             Err((tensor, gradient, state)) => self.composed.step(rate, tensor, gradient, Some(state)),

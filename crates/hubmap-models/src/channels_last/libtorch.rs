@@ -15,13 +15,14 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{
     Autodiff, AutodiffBackend, DispatchDevice, autodiff::checkpoint::strategy::NoCheckpointing,
 };
+use burn::module::{Param, RunningState};
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Device, Tensor as BurnTensor};
 use tch::Tensor;
 
 use super::record::{Step, record_all};
-use super::{Ending, Gate, Input, Maps, RunningNorm};
+use super::{Ending, Gate, Input, Maps};
 
 type Tracked = Autodiff<LibTorch, NoCheckpointing>;
 
@@ -235,6 +236,22 @@ impl Step<LibTorch> for Graph {
     }
 }
 
+/// A layer of batch normalisation with its running statistics.
+pub(crate) struct RunningNorm<'a> {
+    /// Scale, `[c]`.
+    pub(crate) weight: &'a Param<BurnTensor<1>>,
+    /// Shift, `[c]`.
+    pub(crate) bias: &'a Param<BurnTensor<1>>,
+    /// Running mean, `[c]`.
+    pub(crate) mean: &'a RunningState<BurnTensor<1>>,
+    /// Running unbiased variance, `[c]`.
+    pub(crate) variance: &'a RunningState<BurnTensor<1>>,
+    /// Weight of the newest batch in the running statistics; without it they are what is normalised by.
+    pub(crate) momentum: Option<f64>,
+    /// Added to the variance.
+    pub(crate) epsilon: f64,
+}
+
 fn doubled(maps: &Tensor) -> Tensor {
     let size = maps.size();
     maps.upsample_nearest2d([2 * size[2], 2 * size[3]], None, None)
@@ -300,8 +317,8 @@ fn layer(
     maps.conv2d(&weight.to_kind(kind), bias.as_ref(), stride, padding, dilation, groups)
 }
 
-/// As [`Maps::libtorch_norm`].
-pub(super) fn norm(maps: &Maps, norm: &RunningNorm<'_>, ending: &Ending) -> Option<Maps> {
+/// A layer of batch normalisation and what follows it; running statistics are brought up to date.
+pub(crate) fn norm(maps: &Maps, norm: &RunningNorm<'_>, ending: &Ending) -> Option<Maps> {
     let maps = traced(std::iter::once(maps).chain(&ending.residual))?;
     let first = maps.first()?;
     let (weight, bias) = (first.weight(&norm.weight.val())?, first.weight(&norm.bias.val())?);

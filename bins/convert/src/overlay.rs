@@ -90,6 +90,7 @@ impl OverlayArgs {
                 return Err(UsageError::mark(error));
             }
         }
+        hubmap_cli::check_output(&self.output, &self.rle)?;
         let mask = self.read_mask(slide.size())?;
         let name = self.output.to_string_lossy().to_lowercase();
         let spec = PyramidSpec {
@@ -114,7 +115,7 @@ impl OverlayArgs {
         let bytes = std::fs::metadata(&self.output).with_context(|| self.output.display().to_string())?.len();
         progress.note(&format!("{} of {} MB", self.output.display(), bytes / 1_000_000));
         Ok(Outcome::done(json!({
-            "overlay": self.output,
+            "overlay": self.output.display().to_string(),
             "positive_px": mask.count_ones(),
             "bytes": bytes,
         })))

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use hubmap_cli::{Outcome, Progress, UsageError, check_inputs, interrupted};
+use hubmap_cli::{Outcome, Progress, UsageError, check_inputs, check_output, interrupted};
 use hubmap_infer::{read_rle_table, write_submission};
 use hubmap_io::{Rle, Size, open, read_mask, write_mask_tiff};
 use serde_json::json;
@@ -52,7 +52,8 @@ impl RleArgs {
 
     fn to_masks(&self, progress: &Progress) -> Result<Outcome> {
         let table = read_rle_table(&self.input)?;
-        let sizes = match (&self.slides, self.size) {
+        ensure!(!table.is_empty(), "{}: it has no rows, so there are no masks to make", self.input.display());
+        let slides = match (&self.slides, self.size) {
             (Some(folder), _) => tiffs(folder)?,
             (None, Some(_)) => BTreeMap::new(),
             (None, None) => {
@@ -61,27 +62,29 @@ impl RleArgs {
                 )));
             }
         };
+        // Known before the first mask is written, not after hundreds.
+        let sizes = table.keys().map(|id| {
+            ensure!(!id.contains(['/', '\\']), "{}: id {id} is no name of a file", self.input.display());
+            match (self.size, slides.get(id)) {
+                (Some(size), _) => Ok(size),
+                (None, Some(path)) => Ok(open(path)?.size()),
+                (None, None) => {
+                    bail!("{}: no slide of id {id}", self.slides.clone().unwrap_or_default().display())
+                }
+            }
+        });
+        let sizes = sizes.collect::<Result<Vec<_>>>()?;
         std::fs::create_dir_all(&self.out).with_context(|| format!("cannot make {}", self.out.display()))?;
         let bar = progress.bar("masks", table.len() as u64, "masks");
-        for (done, (id, rle)) in table.iter().enumerate() {
+        for (done, ((id, rle), size)) in table.iter().zip(sizes).enumerate() {
             ensure!(!interrupted(), "interrupted");
-            let size = match self.size {
-                Some(size) => size,
-                None => match sizes.get(id) {
-                    Some(path) => open(path)?.size(),
-                    None => {
-                        bail!("{}: no slide of id {id}", self.slides.clone().unwrap_or_default().display())
-                    }
-                },
-            };
             let mask = rle.decode(size).with_context(|| format!("{}: id {id}", self.input.display()))?;
-            ensure!(!id.contains(['/', '\\']), "{}: id {id} is no name of a file", self.input.display());
             write_mask_tiff(&self.out.join(format!("{id}.tiff")), &mask, 8)?;
             bar.set(done as u64 + 1);
         }
         drop(bar);
         progress.note(&format!("{} masks in {}", table.len(), self.out.display()));
-        Ok(Outcome::done(json!({ "masks": table.len(), "folder": self.out })))
+        Ok(Outcome::done(json!({ "masks": table.len(), "folder": self.out.display().to_string() })))
     }
 
     fn to_table(&self, progress: &Progress) -> Result<Outcome> {
@@ -89,6 +92,7 @@ impl RleArgs {
             let error = anyhow::anyhow!("--out {}: a table is named .csv", self.out.display());
             return Err(UsageError::mark(error));
         }
+        check_output(&self.out, [&self.input])?;
         let masks = tiffs(&self.input)?;
         let bar = progress.bar("masks", masks.len() as u64, "masks");
         let mut rows = Vec::new();
@@ -100,7 +104,7 @@ impl RleArgs {
         drop(bar);
         write_submission(&self.out, &rows, &[])?;
         progress.note(&format!("{} masks in {}", rows.len(), self.out.display()));
-        Ok(Outcome::done(json!({ "masks": rows.len(), "table": self.out })))
+        Ok(Outcome::done(json!({ "masks": rows.len(), "table": self.out.display().to_string() })))
     }
 }
 

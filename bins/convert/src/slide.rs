@@ -70,6 +70,7 @@ impl SlideArgs {
             let error = anyhow::anyhow!("{} is the slide to read", self.output.display());
             return Err(UsageError::mark(error));
         }
+        hubmap_cli::check_output(&self.output, [&self.input])?;
         let size = slide.size();
         let samples = slide.sample_kind();
         let name = self.output.to_string_lossy().to_lowercase();
@@ -110,7 +111,7 @@ impl SlideArgs {
         let bytes = std::fs::metadata(&self.output).with_context(|| self.output.display().to_string())?.len();
         progress.note(&format!("{} of {} MB", self.output.display(), bytes / 1_000_000));
         Ok(Outcome::done(json!({
-            "slide": self.output,
+            "slide": self.output.display().to_string(),
             "width": size.width,
             "height": size.height,
             "bytes": bytes,

@@ -1,10 +1,10 @@
 //! `hubmap-convert weights`: what is in a file of weights, and the same as safetensors.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
-use hubmap_cli::{DeviceSpec, Outcome, Progress, UsageError, check_inputs, choice, print_line};
+use hubmap_cli::{DeviceSpec, Outcome, Progress, check_inputs, check_output, choice, print_line};
 use hubmap_models::{
     Attention, DecoderKind, EncoderKind, SavedAs, SegModelConfig, WeightsError, WeightsFile,
     load_encoder_weights, load_weights, save_encoder_weights, save_weights_as,
@@ -77,7 +77,7 @@ enum DtypeArg {
 /// The file that was written.
 #[derive(Debug, Serialize)]
 struct Written {
-    path: PathBuf,
+    path: String,
     network: String,
     dtype: String,
     bytes: u64,
@@ -107,10 +107,8 @@ impl WeightsArgs {
         Ok(Outcome::done(summary))
     }
 
-    fn convert(&self, file: &WeightsFile, output: &PathBuf) -> Result<Written> {
-        if output.exists() && output.canonicalize().ok() == self.input.canonicalize().ok() {
-            return Err(UsageError::mark(anyhow::anyhow!("{} is the file to read", output.display())));
-        }
+    fn convert(&self, file: &WeightsFile, output: &Path) -> Result<Written> {
+        check_output(output, [&self.input])?;
         let saved_as = match self.dtype {
             DtypeArg::F32 => SavedAs::F32,
             DtypeArg::F16 => SavedAs::F16,
@@ -134,9 +132,10 @@ impl WeightsArgs {
             }
             Err(error) => return Err(error.into()),
         };
-        let bytes = std::fs::metadata(output).with_context(|| output.display().to_string())?.len();
+        let path = output.display().to_string();
+        let bytes = std::fs::metadata(output).with_context(|| path.clone())?.len();
         let dtype = format!("{:?}", self.dtype).to_lowercase();
-        Ok(Written { path: output.clone(), network, dtype, bytes })
+        Ok(Written { path, network, dtype, bytes })
     }
 
     /// The network of the file, as far as the flags do not say.

@@ -208,7 +208,7 @@ fn weights_become_safetensors() {
     convert(&["weights", &text])
         .assert_error(1, &["notes.pth", "neither safetensors nor a PyTorch checkpoint"]);
     convert(&["weights", weights, &path("nowhere/x.safetensors")])
-        .assert_error(1, &["nowhere", "cannot write"]);
+        .assert_error(2, &["nowhere", "no such file or folder"]);
     assert_eq!(files_under(folder.path()), ["f16.safetensors", "f32.safetensors", "notes.pth"]);
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use hubmap_cli::{Config, ConfigArgs, Outcome, Progress, UsageError, check_inputs};
+use hubmap_cli::{Config, ConfigArgs, Outcome, Progress, UsageError, check_inputs, check_output};
 use hubmap_data::config::DataConfig;
 use hubmap_data::{Dataset, DatasetName, preview};
 
@@ -48,6 +48,7 @@ pub(crate) struct PreviewArgs {
 /// Writes the sheet and says what is on it.
 pub(crate) fn run(args: &PreviewArgs, progress: &Progress) -> anyhow::Result<Outcome> {
     check_inputs(args.splits.iter().chain(&args.tiles))?;
+    check_output(&args.output, None::<&std::path::Path>)?;
     let config = Config::load(&args.config)?.section::<DataConfig>("data")?;
     let (source, name) = match &args.transform {
         Some(name) => ("--transform", name),
@@ -67,7 +68,7 @@ pub(crate) fn run(args: &PreviewArgs, progress: &Progress) -> anyhow::Result<Out
         dataset.len()
     ));
     Ok(Outcome::done(serde_json::json!({
-        "output": args.output,
+        "output": args.output.display().to_string(),
         "transform": name,
         "samples": args.samples,
         "tiles": dataset.len(),

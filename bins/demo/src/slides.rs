@@ -20,11 +20,11 @@ pub(crate) struct SlidesArgs {
     out: PathBuf,
 
     /// Training slides
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = parse_count)]
     count: usize,
 
     /// Test slides, with their truth in truth.csv
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_count)]
     test_count: usize,
 
     /// Size of each slide in pixels at 0.5 µm per pixel
@@ -47,6 +47,11 @@ pub(crate) struct SlidesArgs {
     /// Seed; slides of different seeds share nothing
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| *count <= 1_000_000);
+    count.ok_or_else(|| "expected a whole number from 0 to 1000000".to_owned())
 }
 
 fn parse_size(text: &str) -> Result<Size, String> {
@@ -79,8 +84,9 @@ pub(crate) fn make(args: &SlidesArgs, progress: &Progress) -> Result<Outcome> {
         formats,
     };
     write(&args.out, &spec, progress)?;
-    progress.note(&format!("{} slides in {}", args.count + args.test_count, args.out.display()));
-    Ok(Outcome::done(json!({ "folder": args.out, "train": args.count, "test": args.test_count })))
+    let folder = args.out.display().to_string();
+    progress.note(&format!("{} slides in {folder}", args.count + args.test_count));
+    Ok(Outcome::done(json!({ "folder": folder, "train": args.count, "test": args.test_count })))
 }
 
 /// Writes a competition folder under a progress bar.

@@ -133,9 +133,9 @@ pub(crate) fn walk(args: &Args, progress: &Progress) -> Result<Outcome> {
     Ok(Outcome::done(json!({
         "dice": scores.mean_dice,
         "seconds": started.elapsed().as_secs_f64(),
-        "overlay": overlay,
-        "report": page,
-        "run": report.run.path(),
-        "results": plan.folder,
+        "overlay": overlay.display().to_string(),
+        "report": page.display().to_string(),
+        "run": report.run.path().display().to_string(),
+        "results": plan.folder.display().to_string(),
     })))
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use hubmap_cli::{CommonArgs, Outcome, UsageError, check_inputs, print_line};
+use hubmap_cli::{CommonArgs, Outcome, check_inputs, check_output, print_line};
 use hubmap_infer::{
     EvaluateJob, Evaluation, Progress, Unpredicted, evaluate, markdown_tables, score_table, sweep_figure,
     write_scores_csv, write_sweep_csv,
@@ -66,11 +66,7 @@ impl Args {
     fn run(&self) -> Result<Outcome> {
         // Known before hours of work, not after them.
         for path in [&self.csv, &self.markdown, &self.plot].into_iter().flatten() {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-                check_inputs([folder])?;
-                return Err(UsageError::mark(anyhow::anyhow!("{} is no folder", folder.display())));
-            }
+            check_output(path, [&self.pred, &self.truth])?;
         }
         check_inputs([&self.pred, &self.truth, &self.slides])?;
         let evaluation = evaluate(&self.job(), &Interrupts)?;

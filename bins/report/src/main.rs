@@ -54,11 +54,7 @@ fn main() -> ExitCode {
     let args: Args = hubmap_cli::parse();
     hubmap_cli::run(&args.common, |progress| {
         // Known before minutes of work, not after them.
-        let folder = args.out.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-            let problem = format!("{}: no such folder", folder.display());
-            return Err(UsageError::mark(std::io::Error::new(std::io::ErrorKind::NotFound, problem)));
-        }
+        hubmap_cli::check_output(&args.out, &args.truth)?;
         let job = ReportJob {
             inputs: args.folders.clone(),
             slides: args.slides.clone(),
@@ -72,7 +68,7 @@ fn main() -> ExitCode {
         }
         progress.note(&format!("{} ({:.1} MB)", args.out.display(), report.n_bytes as f64 / 1e6));
         let summary = json!({
-            "report": args.out,
+            "report": args.out.display().to_string(),
             "slides": report.n_slides,
             "failed": report.failed,
             "mean_dice": report.mean_dice,

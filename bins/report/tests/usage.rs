@@ -93,7 +93,7 @@ fn wrong_folders_are_named_before_any_work() {
     refused(&["@out", "--slides", "@empty"], 1, &["empty", ".tiff"]);
     refused(&["@out", "--slides", "@slides", "--truth", "@nowhere.csv"], 1, &["nowhere.csv"]);
     let ran = report(dir.path(), &["@out", "--out", "@no/page.html"]);
-    ran.assert_error(2, &["no such folder"]);
+    ran.assert_error(2, &["no such file or folder"]);
     assert_eq!(report(dir.path(), &[]).code, 2);
     let ran = report(dir.path(), &["@out", "--hausdorff", "--out", "@page.html"]);
     assert!(ran.code == 2 && ran.stderr.contains("--truth"), "{ran:?}");

@@ -75,10 +75,11 @@ enum Command {
 fn collect(runs: &[PathBuf], out: &Path, is_json: bool) -> Result<Outcome> {
     check_inputs(runs)?;
     let run = collect_folds(runs, out)?;
+    let path = run.path().display().to_string();
     if !is_json {
-        print_line(&run.path().display().to_string())?;
+        print_line(&path)?;
     }
-    Ok(Outcome::done(serde_json::json!({ "run": run.path() })))
+    Ok(Outcome::done(serde_json::json!({ "run": path })))
 }
 
 fn main() -> ExitCode {

@@ -36,8 +36,12 @@ pub struct CommonArgs {
     pub generate: Option<Generate>,
 }
 
+/// More threads than any machine has cores: asked for by a slip, they would take the machine down.
+const MAX_THREADS: usize = 4096;
+
 fn parse_threads(text: &str) -> Result<std::num::NonZeroUsize, String> {
-    text.parse().map_err(|_| "expected a whole number, 1 or more".to_owned())
+    let n = text.parse().ok().filter(|n: &std::num::NonZeroUsize| n.get() <= MAX_THREADS);
+    n.ok_or_else(|| format!("expected a whole number from 1 to {MAX_THREADS}"))
 }
 
 /// Flags of executables that have settings.

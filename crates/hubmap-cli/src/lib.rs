@@ -32,6 +32,6 @@ pub use interrupt::requested as interrupted;
 #[cfg(feature = "inference")]
 pub use jobs::SlideArgs;
 pub use jobs::{ShardArgs, ShardChoice, part_name};
-pub use nearest::check_inputs;
+pub use nearest::{check_inputs, check_output};
 pub use outcome::{Outcome, UsageError, print_line, run};
 pub use progress::{Bar, Progress};

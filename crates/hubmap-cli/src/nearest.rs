@@ -35,6 +35,30 @@ pub fn check_inputs<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> anyho
     paths.into_iter().try_for_each(|path| check_input(path.as_ref()))
 }
 
+/// Refuses a file to be written that cannot be, which users want to know before hours of work and not after them: one in a
+/// folder that is not there, one that is a folder, and one that is among the files to be read.
+///
+/// # Errors
+///
+/// A [`UsageError`] that names the path.
+pub fn check_output<P: AsRef<Path>>(path: &Path, inputs: impl IntoIterator<Item = P>) -> anyhow::Result<()> {
+    let refuse = |path: &Path, why: &str| Err(UsageError::mark(anyhow!("{} {why}", path.display())));
+    if path.is_dir() {
+        return refuse(path, "is a folder: name a file to write");
+    }
+    if let Some(folder) = folder_of(path).filter(|folder| !folder.is_dir()) {
+        check_input(folder)?;
+        return refuse(folder, "is no folder");
+    }
+    // A path that is not there is nobody's.
+    if let Ok(output) = path.canonicalize()
+        && inputs.into_iter().any(|input| input.as_ref().canonicalize().is_ok_and(|input| input == output))
+    {
+        return refuse(path, "is the file to read: name another one to write");
+    }
+    Ok(())
+}
+
 fn check_input(path: &Path) -> anyhow::Result<()> {
     match std::fs::metadata(path) {
         Ok(_) => Ok(()),
@@ -113,6 +137,28 @@ mod tests {
         assert_eq!(nearest("weights", names), None);
         assert_eq!(nearest("x", []), None);
         assert_eq!(nearest("ab", ["aa", "bb"]), Some("aa"));
+    }
+
+    #[test]
+    fn files_that_cannot_be_written_are_refused_before_the_work() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let refused = |output: &str, inputs: &[&str]| {
+            let error = check_output(&path(output), inputs.iter().map(|name| path(name))).unwrap_err();
+            assert!(error.downcast_ref::<UsageError>().is_some());
+            error.to_string()
+        };
+        std::fs::create_dir(path("masks")).unwrap();
+        std::fs::write(path("slide.tiff"), "").unwrap();
+        std::fs::write(path("old.tiff"), "").unwrap();
+        assert!(refused("masks", &[]).ends_with("masks is a folder: name a file to write"));
+        assert!(refused("mask/a.tiff", &[]).contains("mask; did you mean"));
+        assert!(refused("slide.tiff/a.tiff", &[]).ends_with("slide.tiff is no folder"));
+        assert!(refused("masks/../slide.tiff", &["old.tiff", "slide.tiff"]).contains("is the file to read"));
+        for output in ["new.tiff", "old.tiff"] {
+            check_output(&path(output), [path("slide.tiff"), path("none.tiff")]).unwrap();
+        }
+        check_output(Path::new("new.tiff"), None::<&Path>).unwrap();
     }
 
     #[test]

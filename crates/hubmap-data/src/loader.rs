@@ -114,10 +114,11 @@ impl Loader {
     /// The batches of an epoch without the first `n_done`, which are not made: the rest of an epoch that was interrupted.
     pub fn epoch_from(&self, epoch_idx: u64, n_done: usize) -> Epoch {
         let shared = Arc::clone(&self.shared);
-        let (sender, receiver) = bounded(shared.config.prefetch);
+        let n_left = self.n_batches().saturating_sub(n_done);
+        // A queue takes room for all that may wait in it, however many that are.
+        let (sender, receiver) = bounded(shared.config.prefetch.min(n_left));
         let cancelled = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&cancelled);
-        let n_left = self.n_batches().saturating_sub(n_done);
         let producer = std::thread::Builder::new()
             .name("loader".into())
             .spawn(move || shared.produce(epoch_idx, n_done, &sender, &stop))

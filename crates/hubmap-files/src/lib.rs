@@ -13,8 +13,9 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// What names of files under way begin with; then comes their final name, [`MARK`] and a random part.
 const UNFINISHED: &str = ".unfinished-";
 const MARK: char = '~';
-/// Bytes of the final name that fit beside the rest into what file systems take.
+/// Bytes of the final name, and of its extension once more, that fit beside the rest into what file systems take.
 const MAX_NAME_BYTES: usize = 160;
+const MAX_EXTENSION_BYTES: usize = 40;
 
 /// A file under way: buffered, seekable, and without its final name until [`PendingFile::commit`].
 ///
@@ -30,7 +31,9 @@ impl PendingFile {
     /// An empty file in the folder of `path`, which must exist.
     pub fn create(path: &Path) -> io::Result<Self> {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let suffix = path.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
+        // Writers that are given the path may go by it.
+        let extension = path.extension().map(|extension| extension.to_string_lossy());
+        let suffix = extension.filter(|it| it.len() <= MAX_EXTENSION_BYTES).map(|it| format!(".{it}"));
         let mut builder = Builder::new();
         let prefix = format!("{UNFINISHED}{}{MARK}", beginning_of_name(path));
         builder.prefix(&prefix).suffix(suffix.as_deref().unwrap_or_default());
@@ -274,6 +277,75 @@ mod tests {
         std::fs::write(&plain, b"").unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode(&ours), mode(&plain));
+    }
+
+    #[test]
+    fn a_lock_ends_though_another_has_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let held = FolderLock::take(&path).unwrap().unwrap();
+        // As a child process has it while it is being started.
+        let _of_a_child = held.file.try_clone().unwrap();
+        drop(held);
+        assert!(FolderLock::take(&path).unwrap().is_some(), "the next run would be refused");
+    }
+
+    #[test]
+    fn a_file_system_without_locks_keeps_nobody_out_and_other_trouble_is_an_error() {
+        fn error(kind: io::ErrorKind) -> Result<(), TryLockError> {
+            Err(TryLockError::Error(kind.into()))
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let lock = FolderLock::take_with(&path, |_| error(io::ErrorKind::Unsupported)).unwrap().unwrap();
+        assert!(!lock.is_effective);
+        assert!(FolderLock::take_with(&path, |_| error(io::ErrorKind::PermissionDenied)).is_err());
+    }
+
+    #[test]
+    fn names_of_any_length_and_letters_are_written_and_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        // 255 bytes, what file systems take; letters of two and three bytes across the cut.
+        let names = [
+            "x".repeat(250) + ".tiff",
+            format!("x{}", "é".repeat(127)),
+            format!("xx{}.csv", "字".repeat(82)),
+            format!("a.{}", "b".repeat(253)),
+            "no extension".to_owned(),
+        ];
+        for path in names.iter().map(|name| folder.path().join(name)) {
+            let file = PendingFile::create(&path).unwrap();
+            std::mem::forget(file);
+            remove_unfinished_of(std::slice::from_ref(&path)).unwrap();
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+            write_whole(&path, b"whole").unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn writers_that_go_by_names_see_the_extension_and_all_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.tiff");
+        let mut file = PendingFile::create(&path).unwrap();
+        assert_eq!(file.temporary_path().extension(), path.extension());
+        file.write_all(b"1234").unwrap();
+        assert_eq!(file.file().unwrap().metadata().unwrap().len(), 4);
+    }
+
+    /// A full disk shows only when the buffer is written out.
+    #[test]
+    fn a_file_whose_end_could_not_be_written_does_not_appear() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        let mut file = PendingFile::create(&path).unwrap();
+        // Takes bytes into the buffer, but no disk takes them from there.
+        let read_only = File::open(file.temporary_path()).unwrap();
+        file.writer = BufWriter::with_capacity(BUFFER_BYTES, read_only);
+        file.write_all(b"the end").unwrap();
+        assert!(file.commit().is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -92,7 +92,8 @@ impl Pipeline<'_> {
         std::thread::scope(|scope| {
             let lanes: Vec<_> = (0..self.config.read_threads.min(to_predict.len()))
                 .map(|lane| {
-                    let (sender, receiver) = bounded(self.config.read_ahead);
+                    // A queue takes room for all that may wait in it, however many that are.
+                    let (sender, receiver) = bounded(self.config.read_ahead.min(to_predict.len()));
                     let wanted = to_predict.iter().skip(lane).step_by(self.config.read_threads);
                     scope.spawn(move || failed.run("reader's thread", || read(reader, wanted, &sender)));
                     receiver
@@ -112,7 +113,8 @@ impl Pipeline<'_> {
             }
             // Queues end with the last of their senders and receivers: only the stages hold any.
             drop((batches, result_sender, event_sender));
-            let (strip_sender, strips) = bounded(self.config.write_ahead);
+            let (strip_sender, strips) =
+                bounded(self.config.write_ahead.min(self.slide.size().height as usize));
             scope.spawn(move || {
                 failed.run("merging thread", || self.merge(&results, &strip_sender, journal, failed));
             });

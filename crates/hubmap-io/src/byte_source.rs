@@ -57,12 +57,13 @@ pub(crate) struct LocalFile {
 impl LocalFile {
     /// Opens a regular file; anything else is an error of kind `InvalidInput`.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
+        // Before it is opened: a pipe would wait for somebody to write to it.
+        if !std::fs::metadata(path)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
         }
-        Ok(Self { file, len: metadata.len() })
+        let file = File::open(path)?;
+        let len = file.metadata()?.len();
+        Ok(Self { file, len })
     }
 }
 
@@ -183,7 +184,20 @@ mod tests {
         assert!(filled == bytes[500..39_500]);
         let mut buffers: Vec<IoSliceMut<'_>> = filled.chunks_mut(17).map(IoSliceMut::new).collect();
         assert!(file.read_vectored_at(1001, &mut buffers).is_err());
-        assert!(LocalFile::open(folder.path()).is_err());
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_without_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |path: &Path| LocalFile::open(path).map(drop).unwrap_err().kind();
+        assert_eq!(refused(folder.path()), io::ErrorKind::InvalidInput);
+        #[cfg(unix)]
+        {
+            let pipe = folder.path().join("pipe");
+            assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+            assert_eq!(refused(&pipe), io::ErrorKind::InvalidInput);
+        }
+        assert_eq!(refused(&folder.path().join("none")), io::ErrorKind::NotFound);
     }
 
     #[test]

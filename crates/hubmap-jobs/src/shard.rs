@@ -94,7 +94,8 @@ impl Shard {
     ///
     /// Slurm's arrays set `SLURM_ARRAY_TASK_ID` and `_COUNT`, and `_MIN` and `_STEP` where they are not counted from 0 in
     /// steps of 1. Kubernetes' indexed jobs set `JOB_COMPLETION_INDEX`; their number is not told, so the job's
-    /// `spec.completions` has to be put into `JOB_COMPLETIONS`.
+    /// `spec.completions` has to be put into `JOB_COMPLETIONS`. Of both, Slurm's count: it runs within pods, not the other
+    /// way round.
     ///
     /// An array of other tasks divides the list anew among them, which does no harm to work that skips what is done. One with
     /// gaps (`--array=3,7`) is an error, since no task can tell its place.
@@ -110,11 +111,14 @@ impl Shard {
             })?;
             let first = number("SLURM_ARRAY_TASK_MIN")?.unwrap_or(0);
             let step = number("SLURM_ARRAY_TASK_STEP")?.unwrap_or(1).max(1);
-            let last = number("SLURM_ARRAY_TASK_MAX")?.unwrap_or(first + (count.max(1) - 1) * step);
-            let (Some(place), Some(range)) = (task.checked_sub(first), last.checked_sub(first)) else {
+            let range = match number("SLURM_ARRAY_TASK_MAX")? {
+                Some(last) => last.checked_sub(first),
+                None => count.saturating_sub(1).checked_mul(step),
+            };
+            let (Some(place), Some(range)) = (task.checked_sub(first), range) else {
                 return Err(ShardError::Gaps { task, count });
             };
-            if range / step + 1 != count || !place.is_multiple_of(step) {
+            if count.checked_sub(1) != Some(range / step) || !place.is_multiple_of(step) {
                 return Err(ShardError::Gaps { task, count });
             }
             let shard = Self::new(place / step, count)?;
@@ -170,9 +174,10 @@ pub fn divide(costs: &[u64], n_jobs: usize) -> Vec<usize> {
     assert!(n_jobs > 0, "a list is divided over at least one job");
     let mut places: Vec<usize> = (0..costs.len()).collect();
     places.sort_by_key(|&place| Reverse(costs[place]));
-    // The least laden job first; of equals the one with fewer items, then the first.
+    // The least laden job first; of equals the one with fewer items, then the first. So jobs beyond the number of items get
+    // none, and take no memory, however many a slip of the pen asks for.
     let mut loads: std::collections::BinaryHeap<_> =
-        (0..n_jobs).map(|job| Reverse((0_u128, 0_usize, job))).collect();
+        (0..n_jobs.min(costs.len())).map(|job| Reverse((0_u128, 0_usize, job))).collect();
     let mut jobs = vec![0; costs.len()];
     for place in places {
         if let Some(Reverse((load, n_items, job))) = loads.pop() {
@@ -226,8 +231,18 @@ mod tests {
         ] {
             assert!(job(&variables).unwrap_err().to_string().contains("gaps"));
         }
-        let kubernetes = [("JOB_COMPLETION_INDEX", "2"), ("JOB_COMPLETIONS", "5")];
+        let kubernetes = [("JOB_COMPLETION_INDEX", "2"), ("JOB_COMPLETIONS", " 5\n")];
         assert_eq!(job(&kubernetes).unwrap().as_deref(), Some("2/5"));
+        // Slurm within a pod of Kubernetes.
+        let both: Vec<_> = kubernetes.into_iter().chain(array("1", "4", "0", "3", "1")).collect();
+        assert_eq!(job(&both).unwrap().as_deref(), Some("1/4"));
+        let told_by = |variables: &[(&str, &str)]| {
+            let value = |name: &str| variables.iter().find(|(known, _)| *known == name);
+            let found = Shard::of_job(|name| value(name).map(|(_, value)| (*value).to_owned()));
+            found.unwrap().unwrap().told_by
+        };
+        assert_eq!(told_by(&kubernetes), "JOB_COMPLETION_INDEX and JOB_COMPLETIONS");
+        assert_eq!(told_by(&both), "SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT");
         for (variables, words) in [
             (&[("SLURM_ARRAY_TASK_ID", "x")][..], "SLURM_ARRAY_TASK_ID=x"),
             (&[("SLURM_ARRAY_TASK_ID", "1")], "set SLURM_ARRAY_TASK_COUNT"),
@@ -243,6 +258,7 @@ mod tests {
     fn shards_are_written_from_0() {
         let shard: Shard = "2/3".parse().unwrap();
         assert_eq!((shard.index(), shard.count(), shard.to_string().as_str()), (2, 3, "2/3"));
+        assert_eq!(" 2 / 3 ".parse(), Ok(shard));
         for (text, words) in [
             ("3/3", "to 2 here"),
             ("1/0", "write i/n"),
@@ -260,10 +276,37 @@ mod tests {
         assert_eq!(divide(&[5; 7], 3), [0, 1, 2, 0, 1, 2, 0]);
         assert_eq!(divide(&[0; 5], 2), [0, 1, 0, 1, 0]);
         assert_eq!(divide(&[], 2), Vec::<usize>::new());
+        // The largest first, or the last job would be the longest.
+        assert_eq!(divide(&[1, 1, 2], 2), [1, 1, 0]);
+        // In the order of the list, also where sorting takes another way.
+        assert_eq!(divide(&[5; 100], 3), (0..100).map(|place| place % 3).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn numbers_without_sense_take_neither_memory_nor_the_process() {
+        assert_eq!(divide(&[3, 9, 4], usize::MAX), [2, 0, 1]);
+        assert_eq!(Shard::new(usize::MAX - 1, usize::MAX).unwrap().select(&[3, 9, 4]), Vec::<usize>::new());
+        assert_eq!(divide(&[u64::MAX; 5], 2), [0, 1, 0, 1, 0]);
+        let most = usize::MAX.to_string();
+        let array = |count, max, step| {
+            let all = [
+                ("SLURM_ARRAY_TASK_ID", "0"),
+                ("SLURM_ARRAY_TASK_COUNT", count),
+                ("SLURM_ARRAY_TASK_MAX", max),
+                ("SLURM_ARRAY_TASK_STEP", step),
+            ];
+            all.into_iter().filter(|(_, value)| !value.is_empty()).collect::<Vec<_>>()
+        };
+        for variables in
+            [array(&most, "", "3"), array("0", &most, "1"), array("0", "", ""), array("0", "0", "")]
+        {
+            assert!(job(&variables).unwrap_err().to_string().contains("gaps"), "{variables:?}");
+        }
+        assert_eq!(job(&array("1", "0", "0")).unwrap().as_deref(), Some("0/1"), "a step of 0 is one of 1");
     }
 
     proptest! {
-        /// Everything is some job's and no two jobs'; no job has more than the mean and the largest item.
+        /// Everything is some job's and no two jobs'; no job has more than another and an item.
         #[test]
         fn parts_are_whole_and_even(costs in prop::collection::vec(0_u64..1000, 0..60), n_jobs in 1_usize..9) {
             let shards = (0..n_jobs).map(|index| Shard::new(index, n_jobs).unwrap());
@@ -273,9 +316,9 @@ mod tests {
             all.sort_unstable();
             prop_assert_eq!(all, (0..costs.len()).collect::<Vec<_>>());
             let load = |part: &Vec<usize>| part.iter().map(|&place| costs[place]).sum::<u64>();
-            let mean = costs.iter().sum::<u64>() / n_jobs as u64;
+            let least = parts.iter().map(load).min().unwrap_or(0);
             let largest = costs.iter().copied().max().unwrap_or(0);
-            prop_assert!(parts.iter().all(|part| load(part) <= mean + largest));
+            prop_assert!(parts.iter().all(|part| load(part) <= least + largest));
         }
     }
 }

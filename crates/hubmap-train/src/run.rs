@@ -71,7 +71,7 @@ impl RunReport {
                 })
             })
             .collect();
-        serde_json::json!({ "run": self.run.path(), "folds": folds })
+        serde_json::json!({ "run": self.run.path().display().to_string(), "folds": folds })
     }
 }
 

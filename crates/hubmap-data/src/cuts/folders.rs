@@ -91,7 +91,10 @@ impl StateDir {
 
     /// Ids of all slides of which something is or was being made.
     pub(super) fn slide_ids(&self) -> Result<Vec<String>> {
-        names_in(&self.slides())
+        let mut ids = names_in(&self.slides())?;
+        // File browsers leave files of their own everywhere.
+        ids.retain(|id| self.slide(id).is_dir());
+        Ok(ids)
     }
 
     /// Makes sure that no other run writes to the same folder until the lock is dropped, killed runs included.
@@ -148,6 +151,11 @@ pub(super) fn remove_dir(dir: &Path) -> Result<()> {
 /// Removes a file, if it is there.
 pub(super) fn remove_file(path: &Path) -> Result<()> {
     ignore_missing(std::fs::remove_file(path)).with_context(|| format!("cannot remove {}", path.display()))
+}
+
+/// Removes a file, or a folder with what is in it, if it is there.
+pub(super) fn remove_entry(path: &Path) -> Result<()> {
+    if path.is_dir() { remove_dir(path) } else { remove_file(path) }
 }
 
 /// Removes the files under way of a run that was killed from one folder.

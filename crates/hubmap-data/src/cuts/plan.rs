@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use hubmap_io::Size;
 
-use super::folders::{OutputDir, create_dir, cuts_name, is_of_length, names_in, remove_dir, remove_file};
+use super::folders::{
+    OutputDir, create_dir, cuts_name, is_of_length, names_in, remove_dir, remove_entry, remove_file,
+};
 use super::journal::{self, Journal};
 use super::record::{MaskRecord, Outcome, Outcomes, SlideRecord, TilesRecord, tile_file};
 use super::stamp::{Inputs, Stamp};
@@ -111,7 +113,7 @@ impl<'a> SlidePlan<'a> {
             for dir in output.tile_dirs(&tiles.cuts_name, id) {
                 // Files under way of a killed run, and what does not belong here.
                 for name in names_in(&dir)?.iter().filter(|name| kept.binary_search(name).is_err()) {
-                    remove_file(&dir.join(name))?;
+                    remove_entry(&dir.join(name))?;
                 }
             }
             let stamp = tiles.stamp.clone();
@@ -147,10 +149,11 @@ impl TilesPlan {
         let finished = record.and_then(|record| record.cuts.get(&cuts_name));
         let outcomes = match finished {
             Some(finished) if finished.stamp == stamp => Some(finished.outcomes.clone()),
+            // A journal goes with tiles that the record has stopped to vouch for.
             Some(finished) => {
                 let changes = stamp.changes(&finished.stamp).join(", ");
                 tracing::info!("slide {}: {cuts_name} is cut again, as these changed: {changes}", entry.id);
-                journal::read(&journal, &stamp)?
+                None
             }
             None => journal::read(&journal, &stamp)?,
         };

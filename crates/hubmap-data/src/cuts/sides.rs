@@ -10,7 +10,6 @@ use rand::seq::SliceRandom;
 use super::record::Outcomes;
 use crate::config::{DataGenConfig, FoldSource};
 use crate::cut::CutKind;
-use crate::fold::ensure_distinct;
 use crate::seed::{Purpose, hash_id, stream};
 use crate::{Fold, FoldBy};
 
@@ -72,13 +71,10 @@ impl Sorting {
     ///
     /// # Errors
     ///
-    /// A side would be empty, or two folds share a name.
+    /// A side of a fold by tiles would be empty.
     pub(super) fn folds(&self, tiles: &[SlideTiles<'_>], window_px: u32) -> Result<Vec<SplitFold>> {
         match self {
-            Self::BySlides(folds) => {
-                ensure_distinct(folds)?;
-                Ok(folds.iter().map(|fold| by_slides(fold, tiles)).collect())
-            }
+            Self::BySlides(folds) => Ok(folds.iter().map(|fold| by_slides(fold, tiles)).collect()),
             Self::RandomTiles { valid_fraction, seed } => {
                 let drawn = |slide: &SlideTiles<'_>| drawn_tiles(slide, *valid_fraction, *seed);
                 Ok(vec![by_tiles("random", tiles, window_px, drawn)?])
@@ -212,4 +208,58 @@ fn read_polygons(dir: &Path, slides: &[String]) -> Result<BTreeMap<String, Vec<P
 fn polygon_file(dir: &Path, slide: &str) -> Option<PathBuf> {
     let endings = [".geojson", ".json", ".geojson.gz", ".json.gz"];
     endings.iter().map(|ending| dir.join(format!("{slide}{ending}"))).find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::Outcome;
+    use super::*;
+
+    /// Tiles in a row, `step` pixels from one to the next.
+    fn row(n_tiles: usize, step: i64) -> Outcomes {
+        let kept = |x| Outcome::Kept { x, y: 0, image_bytes: 1, mask_bytes: 1 };
+        (0..n_tiles).map(|tile_idx| (tile_idx, kept(tile_idx as i64 * step))).collect()
+    }
+
+    fn slide<'a>(kinds: &[(CutKind, &'a Outcomes)]) -> SlideTiles<'a> {
+        SlideTiles { slide: "a", kinds: kinds.to_vec() }
+    }
+
+    /// Without validation a training has no score; without training tiles it has nothing to do.
+    #[test]
+    fn folds_by_tiles_have_two_sides() {
+        let one = row(1, 10);
+        let random = Sorting::RandomTiles { valid_fraction: 0.5, seed: 1 };
+        let error = random.folds(&[slide(&[(CutKind::Grid, &one)])], 10).unwrap_err().to_string();
+        assert!(error.contains("no tile validates in fold `random`"), "{error}");
+        // The tile in the middle validates, and the others share pixels with it.
+        let three = row(3, 5);
+        let middle = Polygon::new(vec![[8.0, 0.0], [12.0, 0.0], [12.0, 10.0], [8.0, 10.0]]);
+        let polygons = Sorting::Polygons([("a".to_owned(), vec![middle])].into());
+        let error = polygons.folds(&[slide(&[(CutKind::Grid, &three)])], 10).unwrap_err().to_string();
+        assert!(error.contains("no tile trains in fold `polygons`"), "{error}");
+        let apart = row(3, 11);
+        let folds =
+            polygons.folds(&[slide(&[(CutKind::Grid, &three), (CutKind::Objects, &apart)])], 10).unwrap();
+        let sides = [&folds[0].train, &folds[0].valid]
+            .map(|side| side.iter().map(|tiles| (tiles.kind, tiles.tile_idxs.clone())).collect::<Vec<_>>());
+        // A tile of another kind that shares pixels is left out as well.
+        assert_eq!(sides[0], [(CutKind::Objects, vec![2])]);
+        assert_eq!(sides[1], [(CutKind::Grid, vec![1])]);
+        assert_eq!(folds[0].n_left_out, 4);
+    }
+
+    #[test]
+    fn tiles_are_drawn_anew_for_every_seed_and_kind() {
+        let tiles = row(40, 10);
+        let drawn =
+            |seed| drawn_tiles(&slide(&[(CutKind::Grid, &tiles), (CutKind::Objects, &tiles)]), 0.25, seed);
+        let of_kind = |seed, kind_idx| {
+            let drawn = drawn(seed).into_iter().filter(|tile| tile.0 == kind_idx);
+            drawn.map(|(_, tile_idx)| tile_idx).collect::<Vec<_>>()
+        };
+        assert_eq!(of_kind(1, 0).len(), 10);
+        assert_ne!(of_kind(1, 0), of_kind(2, 0), "another seed is another fold");
+        assert_ne!(of_kind(1, 0), of_kind(1, 1), "kinds are drawn apart");
+    }
 }

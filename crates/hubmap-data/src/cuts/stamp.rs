@@ -129,3 +129,81 @@ pub(super) fn digest_json<T: Serialize>(value: &T) -> Result<String> {
 fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: &str = include_str!("../../../../configs/base.toml");
+
+    fn config() -> DataGenConfig {
+        let base: toml::Table = BASE.parse().unwrap();
+        base["data_gen"].clone().try_into().unwrap()
+    }
+
+    fn inputs() -> Inputs {
+        let [pixels, encoding, objects, anatomy] = ["p", "e", "o", "a"].map(str::to_owned);
+        Inputs { pixels, encoding, objects, anatomy }
+    }
+
+    /// Kinds whose tiles are cut again after a change of settings or inputs.
+    fn touched(change: impl Fn(&mut Inputs, &mut DataGenConfig)) -> Vec<CutKind> {
+        let (mut new_inputs, mut new_config) = (inputs(), config());
+        change(&mut new_inputs, &mut new_config);
+        let before = |kind| inputs().tiles_stamp(kind, &config()).unwrap();
+        let after = |kind| new_inputs.tiles_stamp(kind, &new_config).unwrap();
+        CutKind::ALL.into_iter().filter(|&kind| before(kind) != after(kind)).collect()
+    }
+
+    /// Too few, and a user trains on tiles of other settings; too many, and hours of cutting are done again for nothing.
+    #[test]
+    fn a_change_touches_the_kinds_that_depend_on_it() {
+        use CutKind::{Background, Grid, Objects, Polygon};
+        let all = CutKind::ALL.to_vec();
+        let but_grid: Vec<CutKind> = all.iter().copied().filter(|&kind| kind != Grid).collect();
+        assert_eq!(touched(|_, _| ()), []);
+        assert_eq!(touched(|_, config| config.scale += 1), all);
+        assert_eq!(touched(|_, config| config.tile_px += 1), all);
+        assert_eq!(touched(|_, config| config.seed += 1), [Grid, Background, Polygon]);
+        assert_eq!(touched(|_, config| config.objects_in = crate::config::ObjectPlace::Cortex), [Objects]);
+        assert_eq!(touched(|_, config| config.cortex_labels.push("x".into())), [Objects, Background]);
+        assert_eq!(touched(|_, config| config.background.keep_probability /= 2.0), [Grid]);
+        assert_eq!(touched(|_, config| config.background_cuts.per_slide += 1), [Background]);
+        assert_eq!(touched(|_, config| config.polygon_cuts.per_slide += 1), [Polygon]);
+        assert_eq!(touched(|_, config| config.kinds.clear()), []);
+        assert_eq!(touched(|_, config| config.folds = crate::config::FoldSource::RandomTiles), []);
+        assert_eq!(touched(|_, config| config.n_drawn_folds += 1), []);
+        assert_eq!(touched(|_, config| config.listed_folds.clear()), []);
+        assert_eq!(touched(|_, config| config.valid_fraction /= 2.0), []);
+        assert_eq!(touched(|_, config| config.valid_polygons_dir = "x".into()), []);
+        assert_eq!(touched(|inputs, _| inputs.pixels.push('x')), all);
+        assert_eq!(touched(|inputs, _| inputs.encoding.push('x')), all);
+        assert_eq!(touched(|inputs, _| inputs.objects.push('x')), but_grid);
+        assert_eq!(touched(|inputs, _| inputs.anatomy.push('x')), but_grid);
+    }
+
+    #[test]
+    fn a_slide_has_changed_when_its_length_or_its_time_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.tiff");
+        let state = |text: &str, nanos: u64| {
+            std::fs::write(&path, text).unwrap();
+            let time = UNIX_EPOCH + std::time::Duration::from_nanos(1_764_154_000_000_000_000 + nanos);
+            std::fs::File::options().append(true).open(&path).unwrap().set_modified(time).unwrap();
+            length_and_time(&path).unwrap()
+        };
+        assert_eq!(state("1234", 56), "4 bytes of 1764154000.000000056");
+        assert_eq!(state("12345", 56), "5 bytes of 1764154000.000000056");
+        assert_eq!(state("1234", 2_000_000_056), "4 bytes of 1764154002.000000056");
+        let missing = length_and_time(&folder.path().join("none")).unwrap_err();
+        assert!(format!("{missing:#}").contains("none"));
+    }
+
+    #[test]
+    fn changes_are_named_from_both_sides() {
+        let stamp = Stamp::default().with("same", "1").with("other", "2").with("new", "3");
+        let before = Stamp::default().with("same", "1").with("other", "1").with("gone", "3");
+        assert_eq!(stamp.changes(&before), ["gone", "new", "other"]);
+        assert_eq!(stamp.changes(&stamp), Vec::<&str>::new());
+    }
+}

@@ -25,12 +25,16 @@ pub fn object_centroids(features: &[Feature]) -> Result<Vec<[f64; 2]>> {
         .collect()
 }
 
+/// Coordinates are not taken further off than this: off any slide, and near enough to count on from there.
+const FAR_PX: f64 = (1_u64 << 40) as f64;
+
 /// The square window of `side_px` around a point `[x, y]`, which may leave the slide.
 ///
 /// The point is rounded to whole pixels (halves to even) and becomes pixel `side_px / 2` of the window.
 pub fn window_around(point: [f64; 2], side_px: u32) -> Window {
-    // Saturating, because nothing bounds the coordinates in a file.
-    let [x, y] = point.map(|center| (center.round_ties_even() as i64).saturating_sub(i64::from(side_px / 2)));
+    // Nothing bounds the coordinates in a file.
+    let [x, y] =
+        point.map(|center| center.clamp(-FAR_PX, FAR_PX).round_ties_even() as i64 - i64::from(side_px / 2));
     Window::new(x, y, side_px, side_px)
 }
 

@@ -10,6 +10,8 @@ mod splits;
 mod again;
 // Slides and settings that do not work.
 mod failures;
+// What is there, and told, in the middle of a run.
+mod under_way;
 // A part of the slides in each of several jobs.
 mod parts;
 

@@ -208,7 +208,7 @@ pub(super) fn check_tile(tile: u32) -> std::result::Result<(), String> {
 pub(super) fn check_microns(microns_per_px: Option<f64>) -> std::result::Result<(), String> {
     match microns_per_px {
         Some(microns) if !(1e-4..1e7).contains(&microns) => {
-            Err(format!("{microns} microns per pixel cannot be stored"))
+            Err(format!("{microns:?} microns per pixel cannot be stored: it takes 0.0001 to 10000000"))
         }
         _ => Ok(()),
     }

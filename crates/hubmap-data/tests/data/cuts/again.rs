@@ -50,6 +50,7 @@ fn a_second_run_writes_nothing_and_a_change_redoes_only_what_it_touches() {
     let mut run = |config: &DataGenConfig| {
         let report = generate(&input, &output, config, &()).unwrap();
         assert!(report.failures.is_empty(), "{report}");
+        assert!(report.slides.is_sorted_by_key(|slide| slide.slide.clone()), "{report}");
         let after = snapshot(&output);
         let groups = changed(&state, &after);
         state = after;
@@ -254,6 +255,10 @@ fn lost_damaged_and_foreign_files_are_put_right() {
     put_right("a lost image", 1);
     fs::write(output.join("CUTS/glomi_x33_8/masks/aa11/000001.png"), "short").unwrap();
     put_right("a damaged mask", 1);
+    for part in ["imgs", "masks"] {
+        fs::remove_file(output.join(format!("CUTS/glomi_x33_8/{part}/aa11/000003.png"))).unwrap();
+    }
+    put_right("a lost tile", 1);
     fs::write(output.join("bigmasks/bb22.tiff"), "").unwrap();
     put_right("an empty mask of a slide", 0);
     fs::remove_dir_all(output.join("SPLITS/grid_split/aa/val")).unwrap();
@@ -265,21 +270,32 @@ fn lost_damaged_and_foreign_files_are_put_right() {
     let grid = truths()[0].grid_corners().len();
     fs::write(output.join(".data-gen/slides/aa11/record.json"), "{").unwrap();
     put_right("a damaged record", n_windows + grid);
+    let record = output.join(".data-gen/slides/aa11/record.json");
+    let of_another_version =
+        fs::read_to_string(&record).unwrap().replacen(r#""version":1"#, r#""version":2"#, 1);
+    fs::write(&record, of_another_version).unwrap();
+    put_right("a record of another version", n_windows + grid);
     for foreign in [
         "CUTS/glomi_x33_8/imgs/aa11/000099.png",
         "CUTS/grid_x33_8/masks/bb22/.unfinished-a1b2c3.png",
+        "CUTS/grid_x33_8/imgs/bb22/.ipynb_checkpoints/000001-checkpoint.png",
         "bigmasks/.unfinished-a1b2c3.tiff",
         ".data-gen/.unfinished-a1b2c3.json",
         ".data-gen/slides/aa11/.unfinished-a1b2c3.json",
         ".data-gen/slides/aa11/grid_x33_8.journal",
         "SPLITS/.unfinished-a1b2c3.json",
         "SPLITS/.glomi_split.partial/aa/train/imgs/aa11/000000.png",
+        "SPLITS/.glomi_split.old/aa/train/imgs/aa11/000000.png",
         "SPLITS/glomi_split/old/train/imgs/aa11/000000.png",
     ] {
         fs::create_dir_all(output.join(foreign).parent().unwrap()).unwrap();
         fs::write(output.join(foreign), "foreign").unwrap();
     }
     put_right("foreign files", 0);
+    // Not ours, and no slide.
+    fs::write(output.join(".data-gen/slides/.DS_Store"), "of a file browser").unwrap();
+    let report = generate(&input, &output, &config(), &()).unwrap();
+    assert!(report.failures.is_empty() && report.removed.is_empty() && report.are_splits_up_to_date);
 }
 
 #[test]

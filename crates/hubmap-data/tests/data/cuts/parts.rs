@@ -1,8 +1,12 @@
+use std::path::Path;
+
+use hubmap_data::config::{DataGenConfig, ListedFold};
 use hubmap_data::cuts::{generate, generate_part};
 use hubmap_files::FolderLock;
 use hubmap_jobs::Shard;
 
-use super::{config, generated, tree};
+use super::naive::truths;
+use super::{LAYOUTS, config, generated, tree, write_competition};
 
 fn shard(text: &str) -> Shard {
     text.parse().unwrap()
@@ -65,4 +69,54 @@ fn a_slide_is_cut_by_one_job_at_a_time() {
     let _all = FolderLock::take(&output.join(".data-gen/lock")).unwrap().unwrap();
     drop(lock);
     assert!(part("0/2").unwrap_err().to_string().contains("another hubmap-data-gen"));
+}
+
+/// Makes a file longer than those of all other slides; what follows the last byte that a TIFF names is nobody's.
+fn lengthen(path: &Path) {
+    let file = std::fs::File::options().append(true).open(path).unwrap();
+    file.set_len(file.metadata().unwrap().len() + (1 << 20)).unwrap();
+}
+
+#[test]
+fn parts_are_of_even_size_and_clean_up_after_their_own_slides_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("in"), folder.path().join("out"));
+    write_competition(&input, &truths(), &LAYOUTS);
+    lengthen(&input.join("train/cc33.tiff"));
+    let left_by_killed = |id: &str| {
+        [
+            output.join(format!("bigmasks/.unfinished-{id}.tiff~a1b2c3.tiff")),
+            output.join(format!(".data-gen/slides/{id}/.unfinished-record.json~a1b2c3.json")),
+        ]
+    };
+    for path in ["aa11", "cc33"].map(left_by_killed).as_flattened() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "half").unwrap();
+    }
+    let are_there = |id: &str| left_by_killed(id).map(|path| path.exists());
+    // Another part is at work meanwhile: those may be files that it is writing.
+    let _other_part = FolderLock::take_shared(&output.join(".data-gen/lock")).unwrap().unwrap();
+    for (part, slides, left) in [("0/2", &["cc33"][..], true), ("1/2", &["aa11", "bb22"], false)] {
+        let report = generate_part(&input, &output, &config(), shard(part), &()).unwrap();
+        assert!(
+            report.slides.iter().map(|slide| slide.slide.as_str()).eq(slides.iter().copied()),
+            "{report}"
+        );
+        assert_eq!((are_there("cc33"), are_there("aa11")), ([false; 2], [left; 2]), "{part}");
+    }
+}
+
+#[test]
+fn a_part_refuses_what_the_run_of_all_would_refuse() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("in"), folder.path().join("out"));
+    write_competition(&input, &truths(), &LAYOUTS);
+    let refused = |config: &DataGenConfig| {
+        let error = generate_part(&input, &output, config, shard("0/2"), &()).unwrap_err();
+        assert!(!output.exists());
+        format!("{error:#}")
+    };
+    let unknown = vec![ListedFold { name: "x".into(), valid: vec!["0486052bb".into()] }];
+    assert!(refused(&DataGenConfig { listed_folds: unknown, ..config() }).contains("slide 0486052bb"));
+    assert!(refused(&DataGenConfig { scale: 0, ..config() }).contains("data_gen.scale"));
 }

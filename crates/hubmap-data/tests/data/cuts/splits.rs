@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use hubmap_data::FoldBy;
 use hubmap_data::config::{DataGenConfig, FoldSource};
+use hubmap_data::cut::CutKind;
 use hubmap_data::cuts::{Manifest, generate};
 use hubmap_data::{Dataset, DatasetName};
 use hubmap_io::{Feature, Polygon, Size, write_annotations};
@@ -44,6 +45,18 @@ fn splits_hold_each_slide_on_one_side_of_each_fold() {
     let error =
         Dataset::open(&splits, &"grid_aa_44".parse::<DatasetName>().unwrap()).unwrap_err().to_string();
     assert!(error.contains("scale 4") && error.contains("scale 3"), "{error}");
+}
+
+#[test]
+fn kinds_that_are_not_wanted_any_more_leave_the_splits_and_stay_cut() {
+    let (folder, _) = generated(&config());
+    let (input, output) = (folder.path().join("in"), folder.path().join("out"));
+    let objects = DataGenConfig { kinds: vec![CutKind::Objects], ..config() };
+    generate(&input, &output, &objects, &()).unwrap();
+    assert!(output.join("SPLITS/glomi_split/aa/val/imgs/aa11/000000.png").exists());
+    assert!(!output.join("SPLITS/grid_split").exists(), "training would find tiles of an older run");
+    assert!(output.join("CUTS/grid_x33_8/imgs/aa11").exists());
+    assert!(generate(&input, &output, &objects, &()).unwrap().are_splits_up_to_date);
 }
 
 #[cfg(unix)]

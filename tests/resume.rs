@@ -325,6 +325,16 @@ fn folds_of_jobs_of_their_own_are_those_of_one_process() {
     let twice = [runs[0].clone(), runs[1].clone(), joined.join("run")];
     collect(&twice, &tiles.path("twice")).assert_error(1, &["fold 0 (`0`) is in", "and in"]);
 
+    // Weights that somebody cut off.
+    let models = std::fs::read_dir(runs[1].join("fold_1/models")).unwrap();
+    let weights = models.map(|entry| entry.unwrap().path()).next().unwrap();
+    let bytes = std::fs::read(&weights).unwrap();
+    std::fs::write(&weights, &bytes[..bytes.len() - 1]).unwrap();
+    let name = weights.file_name().unwrap().to_str().unwrap();
+    collect(&runs, &tiles.path("damaged")).assert_error(1, &["fold 1 (`1`): ", name]);
+    assert!(!tiles.path("damaged").exists());
+    std::fs::write(&weights, bytes).unwrap();
+
     // Both in one folder, at the same time.
     let shared = tiles.path("shared");
     let mut jobs = ["0", "1"].map(|fold| job(fold, &shared.join("run")));

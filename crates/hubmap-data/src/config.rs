@@ -283,6 +283,9 @@ impl DataConfig {
         self.transform(&self.train_transform).context("data.train_transform")?;
         self.transform(&self.valid_transform).context("data.valid_transform")?;
         ensure!(!self.folds.is_empty(), "data.folds is empty");
+        for (i, fold) in self.folds.iter().enumerate() {
+            ensure!(!self.folds[..i].contains(fold), "data.folds lists `{fold}` twice");
+        }
         for (side, templates) in [("train", &self.train), ("valid", &self.valid)] {
             ensure!(!templates.is_empty(), "data.{side} lists no dataset");
         }
@@ -385,6 +388,7 @@ mod tests {
         assert!(error.starts_with("data.train: dataset `train_0e_34`"), "{error}");
         assert!(refused(|c| c.valid.clear()).contains("data.valid"));
         assert!(refused(|c| c.folds.clear()).contains("data.folds"));
+        assert!(refused(|c| c.folds.push(c.folds[0].clone())).contains("twice"));
         assert!(refused(|c| c.crop_px = 0).contains("data.crop_px"));
         assert!(refused(|c| c.multiply.polygon = -0.5).contains("data.multiply.polygon = -0.5"));
         let error = refused(|c| c.slide_weights = [("aa".to_owned(), f64::NAN)].into());

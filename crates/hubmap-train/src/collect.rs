@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use hubmap_models::WeightsFile;
+
 use crate::fold_state::FoldProgress;
 use crate::run::draw_curves;
-use crate::run_dir::{RunDir, unfinished_folder};
+use crate::run_dir::{MODELS_FOLDER, RunDir, unfinished_folder};
 
 /// Joins runs of single folds, with the same settings, into one run folder that inference takes.
 ///
@@ -16,8 +18,8 @@ use crate::run_dir::{RunDir, unfinished_folder};
 ///
 /// # Errors
 ///
-/// Runs whose settings differ; folds that are missing, not finished, or in several of the runs, all by name. Nothing is
-/// written then.
+/// Runs whose settings differ; folds that are missing, not finished, in several of the runs, or whose weights are damaged, all
+/// by name. Nothing is written then.
 pub fn collect_folds(runs: &[PathBuf], out: &Path) -> Result<RunDir> {
     let runs = runs.iter().map(|run| RunDir::open(run)).collect::<Result<Vec<_>>>()?;
     let first = runs.first().context("no runs to collect folds from")?;
@@ -37,7 +39,11 @@ pub fn collect_folds(runs: &[PathBuf], out: &Path) -> Result<RunDir> {
     for (fold_idx, name) in names.iter().enumerate() {
         let fold = format!("fold {fold_idx} (`{name}`)");
         match finished(&runs, fold_idx, n_epochs)? {
-            Found::In(run) => sources.push(run.fold_folder(fold_idx)),
+            Found::In(run) => {
+                let source = run.fold_folder(fold_idx);
+                problems.extend(damaged_weights(&source)?.map(|problem| format!("{fold}: {problem}")));
+                sources.push(source);
+            }
             Found::Twice(a, b) => {
                 problems.push(format!("{fold} is in {} and in {}", a.path().display(), b.path().display()));
             }
@@ -62,6 +68,19 @@ pub fn collect_folds(runs: &[PathBuf], out: &Path) -> Result<RunDir> {
     }
     draw_curves(&run, &names)?;
     Ok(run)
+}
+
+/// What is wrong with the weights of a fold, if there are none or they cannot be read.
+fn damaged_weights(fold: &Path) -> Result<Option<String>> {
+    let folder = fold.join(MODELS_FOLDER);
+    let list = || fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect();
+    let paths: std::io::Result<Vec<PathBuf>> = list();
+    let mut paths = paths.with_context(|| format!("cannot list folder {}", folder.display()))?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
+    if paths.is_empty() {
+        return Ok(Some(format!("no weights in {}", folder.display())));
+    }
+    Ok(paths.iter().find_map(|path| WeightsFile::open(path).err()).map(|error| error.to_string()))
 }
 
 /// Where a fold is.

@@ -19,6 +19,9 @@ use hubmap_models::{CheckpointName, SegModel, SegModelConfig, save_weights};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+/// Folder of the weights of a fold, in that of the fold.
+pub(crate) const MODELS_FOLDER: &str = "models";
+
 /// Name of the file with the resolved settings.
 const CONFIG: &str = "config.toml";
 
@@ -164,7 +167,7 @@ impl RunDir {
     /// The folder of a fold, which is made.
     pub fn fold(&self, fold_idx: usize) -> Result<FoldDir> {
         let FoldDir { path } = self.fold_path(fold_idx);
-        let models = path.join("models");
+        let models = path.join(MODELS_FOLDER);
         fs::create_dir_all(&models).with_context(|| format!("cannot create {}", models.display()))?;
         Ok(FoldDir { path })
     }
@@ -254,7 +257,7 @@ impl FoldDir {
     }
 
     fn models_dir(&self) -> PathBuf {
-        self.path.join("models")
+        self.path.join(MODELS_FOLDER)
     }
 }
 

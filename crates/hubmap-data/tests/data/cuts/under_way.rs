@@ -193,9 +193,9 @@ fn an_output_that_cannot_be_written_ends_the_run_and_blames_no_slide() {
         assert!(Manifest::read(&output.join("SPLITS")).unwrap().is_none(), "{blocked}");
         // Out of the way, all is as it was.
         if blocked == "CUTS" {
-            fs::remove_file(&path).unwrap()
+            fs::remove_file(&path).unwrap();
         } else {
-            fs::remove_dir_all(&path).unwrap()
+            fs::remove_dir_all(&path).unwrap();
         }
         assert!(generate(&input, &output, &config(), &()).unwrap().failures.is_empty());
     }

@@ -124,7 +124,7 @@ fn place(folder: &Path) -> ViewConfig {
     let mut truth = mask(5);
     (300..310).for_each(|y| truth.fill_run(y, 0, 10));
     write_mask_tiff(&path("truth/a.tiff"), &truth, 1).unwrap();
-    ViewConfig { slides: path("slides"), predictions: Some(path("out")), truth: Some(path("truth")) }
+    ViewConfig { slides: path("slides").into(), predictions: Some(path("out")), truth: Some(path("truth")) }
 }
 
 #[test]
@@ -371,7 +371,7 @@ fn what_is_not_there_is_refused_at_the_start() {
         message.contains("d.geojson belongs to no slide") && message.contains("one of a, b"),
         "{message}"
     );
-    let message = refused(&ViewConfig { slides: folder.path().join("nowhere"), ..config.clone() });
+    let message = refused(&ViewConfig { slides: folder.path().join("nowhere").into(), ..config.clone() });
     assert!(message.contains("nowhere"), "{message}");
     // The file of one slide.
     let one = folder.path().join("a.geojson");

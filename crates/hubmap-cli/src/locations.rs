@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hubmap_io::{Location, RemoteOptions, is_remote};
+use hubmap_io::{Location, RemoteOptions};
 
 use crate::nearest::check_inputs;
 use crate::outcome::UsageError;
@@ -32,8 +32,9 @@ pub fn location(name: &Path) -> anyhow::Result<Location> {
 }
 
 /// Whether a user means an address of a slide.
+#[cfg(feature = "inference")]
 pub(crate) fn is_address(name: &Path) -> bool {
-    name.to_str().is_some_and(is_remote)
+    name.to_str().is_some_and(hubmap_io::is_remote)
 }
 
 #[cfg(test)]

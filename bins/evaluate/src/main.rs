@@ -28,7 +28,8 @@ struct Args {
     /// Table such as train.csv, folder of mask TIFFs, or of QuPath annotations <id>.json or <id>.geojson
     #[arg(long, value_name = "CSV|DIR")]
     truth: PathBuf,
-    /// Folder of the slides, for their sizes and resolutions; in builds with the feature `remote` also s3://bucket/folder/
+    /// Folder of the slides, for their sizes and resolutions; in builds with the feature `remote` also its address, with a slash
+    /// at its end
     #[arg(long, value_name = "DIR|URL")]
     slides: PathBuf,
     /// Score the predicted slides only, where the truth has more

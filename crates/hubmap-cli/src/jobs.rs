@@ -81,8 +81,9 @@ pub fn part_name(shard: Shard) -> String {
 pub struct SlideArgs {
     /// Slides, or folders of .tif, .tiff and .svs files; in builds with the feature `remote` also their addresses
     ///
-    /// Addresses are s3://, gs://, http:// and https://; s3://bucket/folder/ stands for all slides in it. Keys and regions of
-    /// stores come from the environment, such as `AWS_ACCESS_KEY_ID`. Results are always written to this machine.
+    /// Addresses begin with s3:, gs:, http: or https:. One on a store that ends in a slash stands for all slides in that folder.
+    /// Keys and regions of stores come from the environment, such as `AWS_ACCESS_KEY_ID`. Results are always written to this
+    /// machine.
     #[arg(long, value_name = "DIR|FILE|URL", num_args = 1.., required_unless_present = "manifest")]
     pub slides: Vec<PathBuf>,
 

@@ -300,6 +300,20 @@ fn a_slide_that_cannot_be_read_leaves_the_rest() {
 }
 
 #[test]
+fn a_slide_at_an_address_that_is_not_read_has_no_picture_and_fails_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    place(dir.path(), &["a", "b"]);
+    let path = dir.path().join("results/summary.json");
+    let mut summary: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    summary["slides"][0]["path"] = "az://container/a.tiff".into();
+    write(&path, &summary.to_string());
+    let (html, report) = page(&job(dir.path(), &["results"]));
+    assert_eq!((report.n_slides, report.failed.len()), (2, 0));
+    assert_eq!(html.matches("file is not there").count(), 1);
+    assert!(html.contains("az://container/a.tiff"));
+}
+
+#[test]
 fn predictions_that_all_failed_have_a_page() {
     let dir = tempfile::tempdir().unwrap();
     place(dir.path(), &[]);

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use hubmap_cli::{Outcome, check_inputs, print_line};
-use hubmap_io::{RasterReader, SampleKind, TiffFile, TiffSlide};
+use hubmap_cli::{Outcome, location, print_line};
+use hubmap_io::{RasterReader, SampleKind};
 use serde::Serialize;
 
 use crate::page_report::PageReport;
@@ -17,8 +17,8 @@ use crate::page_report::PageReport;
                   Examples:\n  hubmap-convert inspect slide.svs\n  hubmap-convert inspect slide.svs --sha256 --json"
 )]
 pub(crate) struct InspectArgs {
-    /// TIFF, `BigTIFF`, SVS or OME-TIFF file
-    #[arg(value_name = "FILE")]
+    /// TIFF, `BigTIFF`, SVS or OME-TIFF file; in builds with the feature `remote` also its address
+    #[arg(value_name = "FILE|URL")]
     file: PathBuf,
 
     /// Decode every page: hash, mean, least and greatest value of its samples
@@ -76,18 +76,18 @@ struct AssociatedReport {
 impl InspectArgs {
     /// Prints the report, as text unless `json`.
     pub(crate) fn run(&self, json: bool) -> Result<Outcome> {
-        check_inputs([&self.file])?;
-        let file = TiffFile::open(&self.file)?;
+        let location = location(&self.file)?;
+        let file = location.open_tiff()?;
         let pages: Vec<_> =
             (0..file.pages().len()).map(|idx| PageReport::new(&file, idx, self.sha256)).collect();
-        let (slide, error) = match TiffSlide::open(&self.file) {
-            Ok(slide) => (Some(SlideReport::new(&slide)), None),
+        let (slide, error) = match location.open() {
+            Ok(slide) => (Some(SlideReport::new(slide.as_ref())), None),
             Err(error) => (None, Some(error.to_string())),
         };
         let n_failed =
             pages.iter().filter(|page| page.error.is_some()).count() + usize::from(error.is_some());
         let report = FileReport {
-            file: self.file.clone(),
+            file: location.path().to_owned(),
             format: if file.is_big() { "BigTIFF" } else { "TIFF" },
             byte_order: if file.is_big_endian() { "big" } else { "little" },
             damage: file.damage().map(ToString::to_string),
@@ -103,7 +103,7 @@ impl InspectArgs {
 }
 
 impl SlideReport {
-    fn new(slide: &TiffSlide) -> Self {
+    fn new(slide: &dyn RasterReader) -> Self {
         let level = |level: hubmap_io::Level| LevelReport {
             width: level.size.width,
             height: level.size.height,

@@ -4,12 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use hubmap_cli::{Outcome, Progress, UsageError, check_inputs, choice, interrupted};
+use hubmap_cli::{Outcome, Progress, UsageError, check_inputs, choice, interrupted, location};
 use hubmap_infer::read_rle_table;
-use hubmap_io::{
-    Compression, Error, Mask, OverlayStyle, PyramidSpec, RasterReader as _, Size, TiffSlide, open, read_mask,
-    write_overlay,
-};
+use hubmap_io::{Compression, Error, Mask, OverlayStyle, PyramidSpec, Size, open, read_mask, write_overlay};
 use serde_json::json;
 
 /// Burn a mask into a copy of a slide as a colour, as a tiled, pyramidal TIFF.
@@ -21,7 +18,7 @@ use serde_json::json;
                   hubmap-convert overlay 2f6ecfcdf.tiff --rle submission.csv --color 00ff00 --alpha 0.5 seen.tiff"
 )]
 pub(crate) struct OverlayArgs {
-    /// Slide to burn into; it is not changed
+    /// Slide to burn into, which is not changed; in builds with the feature `remote` also its address
     #[arg(value_name = "SLIDE")]
     input: PathBuf,
 
@@ -82,8 +79,8 @@ fn parse_alpha(text: &str) -> Result<f64, String> {
 impl OverlayArgs {
     /// Writes the overlay under a progress bar.
     pub(crate) fn run(&self, progress: &Progress) -> Result<Outcome> {
-        check_inputs([&self.input].into_iter().chain(&self.mask).chain(&self.rle))?;
-        let slide = TiffSlide::open(&self.input)?;
+        check_inputs(self.mask.iter().chain(&self.rle))?;
+        let slide = location(&self.input)?.open()?;
         for read in [Some(&self.input), self.mask.as_ref()].into_iter().flatten() {
             if self.output.exists() && self.output.canonicalize().ok() == read.canonicalize().ok() {
                 let error = anyhow::anyhow!("{} is a file to read", self.output.display());
@@ -110,7 +107,7 @@ impl OverlayArgs {
             bar.set(n_done.into());
             if interrupted() { Err(Error::usage(&self.output, "interrupted")) } else { Ok(()) }
         };
-        write_overlay(&self.output, &slide, mask.size(), |w| Ok(mask.read(w)), style, spec, advance)?;
+        write_overlay(&self.output, slide.as_ref(), mask.size(), |w| Ok(mask.read(w)), style, spec, advance)?;
         drop(bar);
         let bytes = std::fs::metadata(&self.output).with_context(|| self.output.display().to_string())?.len();
         progress.note(&format!("{} of {} MB", self.output.display(), bytes / 1_000_000));

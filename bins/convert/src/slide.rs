@@ -1,14 +1,11 @@
 //! `hubmap-convert slide`: any slide that is read to a tiled pyramid.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
-use hubmap_cli::{Outcome, Progress, UsageError, check_inputs, choice, interrupted};
-use hubmap_io::{
-    Compression, PyramidSpec, PyramidWriter, RasterReader as _, ReadOptions, Reduction, SampleKind,
-    TiffSlide, Window,
-};
+use hubmap_cli::{Outcome, Progress, UsageError, choice, interrupted, location};
+use hubmap_io::{Compression, PyramidSpec, PyramidWriter, ReadOptions, Reduction, SampleKind, Window};
 use serde_json::json;
 
 /// Turn a slide (SVS, OME-TIFF, striped or planar TIFF, …) into a tiled, pyramidal TIFF.
@@ -20,7 +17,7 @@ use serde_json::json;
                   hubmap-convert slide scan.tif slide.tiff --compression jpeg:85 --mpp 0.5"
 )]
 pub(crate) struct SlideArgs {
-    /// Slide to read
+    /// Slide to read; in builds with the feature `remote` also its address
     #[arg(value_name = "IN")]
     input: PathBuf,
 
@@ -63,9 +60,10 @@ enum ReductionArg {
 impl SlideArgs {
     /// Converts one slide under a progress bar.
     pub(crate) fn run(&self, progress: &Progress) -> Result<Outcome> {
-        check_inputs([&self.input])?;
-        let slide = TiffSlide::open(&self.input)?;
-        let is_same = self.output.canonicalize().ok() == self.input.canonicalize().ok();
+        let input = location(&self.input)?;
+        let slide = input.open()?;
+        let same = |path: &Path| self.output.canonicalize().ok() == path.canonicalize().ok();
+        let is_same = input.as_file().is_some_and(same);
         if is_same && self.output.exists() {
             let error = anyhow::anyhow!("{} is the slide to read", self.output.display());
             return Err(UsageError::mark(error));

@@ -35,6 +35,14 @@ fn inspect_says_what_the_fixtures_hold() {
 }
 
 #[test]
+fn tiles_of_jpeg_2000_are_read_by_every_build() {
+    for name in ["aperio_33005.tif", "aperio_33003.tif"] {
+        let report = report(&fixture(&format!("tiff_layouts/{name}")));
+        assert!(report["slide"].is_object() && report["pages"][0]["sha256"].is_string(), "{report}");
+    }
+}
+
+#[test]
 fn inspect_hashes_samples_as_numpy_does() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mask.tiff");

@@ -9,7 +9,7 @@ use hubmap_infer::{
     ArchitectureFlags, EvaluateJob, ModelFolder, OutputKind, OutputPlan, Unpredicted, evaluate, find_slides,
     hash_files, id_order, predict_slides,
 };
-use hubmap_io::Size;
+use hubmap_io::{RemoteOptions, Size};
 use hubmap_report::{ReportJob, write_report};
 use hubmap_synth::{CompetitionSpec, FileFormat, SlideSpec};
 use hubmap_train::{RunPlace, RunSettings, train_run};
@@ -89,7 +89,7 @@ pub(crate) fn walk(args: &Args, progress: &Progress) -> Result<Outcome> {
         part: None,
         scratch: None,
     };
-    let test_slides = find_slides(&[hubmap.join("test")])?;
+    let test_slides = find_slides(&[hubmap.join("test").into()])?;
     let model = hash_files(folder.checkpoints.iter().map(|checkpoint| &checkpoint.path))?;
     let threshold = predictor.config().threshold;
     let summary = predict_slides(&mut [predictor], &model, &test_slides, &plan, &InferBars::new(progress))?;
@@ -100,7 +100,7 @@ pub(crate) fn walk(args: &Args, progress: &Progress) -> Result<Outcome> {
     let job = EvaluateJob {
         predictions: submission.clone(),
         truth: hubmap.join("truth.csv"),
-        slides: hubmap.join("test"),
+        slides: hubmap.join("test").into(),
         unpredicted: Unpredicted::Refuse,
         hausdorff: false,
         sweep: false,
@@ -110,6 +110,7 @@ pub(crate) fn walk(args: &Args, progress: &Progress) -> Result<Outcome> {
     let job = ReportJob {
         inputs: vec![report.run.path().to_owned(), plan.folder.clone()],
         slides: None,
+        remote: RemoteOptions::default(),
         truth: Some(job.truth),
         hausdorff: false,
     };
@@ -124,7 +125,7 @@ pub(crate) fn walk(args: &Args, progress: &Progress) -> Result<Outcome> {
         scores.mean_dice,
         overlay.display(),
         plan.path(OutputKind::Geojson, id).display(),
-        test_slides[0].path.display(),
+        test_slides[0].location,
         plan.path(OutputKind::Npy, id).display(),
         submission.display(),
         report.run.path().display(),

@@ -112,3 +112,19 @@ fn wrong_usage_is_named() {
 fn the_command_line_is_that_of_all_executables() {
     check_command_line(env!("CARGO_BIN_EXE_hubmap-ensemble"), true, false);
 }
+
+#[cfg(not(feature = "remote"))]
+#[test]
+fn a_build_that_reads_no_addresses_says_which_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out").display().to_string();
+    let (a, b) = (fixture("ensemble/run_0"), fixture("ensemble/run_1"));
+    let list = dir.path().join("list.csv");
+    std::fs::write(&list, "path\na.tiff\ngs://bucket/b.tiff\n").unwrap();
+    for (flag, value) in [("--slides", "s3://bucket/a.tiff"), ("--manifest", list.to_str().unwrap())] {
+        let args = ["--runs", a.to_str().unwrap(), b.to_str().unwrap(), "--out", &out, flag, value];
+        let ran = run(env!("CARGO_BIN_EXE_hubmap-ensemble"), args);
+        ran.assert_error(2, &["://bucket/", "cargo build --release --features remote"]);
+    }
+    assert_eq!(files_under(&dir.path().join("out")), Vec::<String>::new());
+}

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use hubmap_cli::{CommonArgs, Outcome, check_inputs, check_output, print_line};
+use hubmap_cli::{CommonArgs, Outcome, check_inputs, check_output, location, print_line};
 use hubmap_infer::{
     EvaluateJob, Evaluation, Progress, Unpredicted, evaluate, markdown_tables, score_table, sweep_figure,
     write_scores_csv, write_sweep_csv,
 };
+use hubmap_io::Location;
 
 /// Dice, precision, recall and F1 of objects, slide by slide and of all together.
 #[derive(Parser)]
@@ -27,8 +28,9 @@ struct Args {
     /// Table such as train.csv, folder of mask TIFFs, or of QuPath annotations <id>.json or <id>.geojson
     #[arg(long, value_name = "CSV|DIR")]
     truth: PathBuf,
-    /// Folder of the slides, for their sizes and resolutions
-    #[arg(long, value_name = "DIR")]
+    /// Folder of the slides, for their sizes and resolutions; in builds with the feature `remote` also its address, with a slash
+    /// at its end
+    #[arg(long, value_name = "DIR|URL")]
     slides: PathBuf,
     /// Score the predicted slides only, where the truth has more
     #[arg(long)]
@@ -68,8 +70,8 @@ impl Args {
         for path in [&self.csv, &self.markdown, &self.plot].into_iter().flatten() {
             check_output(path, [&self.pred, &self.truth])?;
         }
-        check_inputs([&self.pred, &self.truth, &self.slides])?;
-        let evaluation = evaluate(&self.job(), &Interrupts)?;
+        check_inputs([&self.pred, &self.truth])?;
+        let evaluation = evaluate(&self.job(location(&self.slides)?), &Interrupts)?;
         self.write_files(&evaluation)?;
         if !self.common.json {
             print_table(&score_table(&evaluation))?;
@@ -81,11 +83,11 @@ impl Args {
         Ok(Outcome::done(serde_json::to_value(&evaluation)?))
     }
 
-    fn job(&self) -> EvaluateJob {
+    fn job(&self, slides: Location) -> EvaluateJob {
         EvaluateJob {
             predictions: self.pred.clone(),
             truth: self.truth.clone(),
-            slides: self.slides.clone(),
+            slides,
             unpredicted: if self.only_predicted { Unpredicted::Skip } else { Unpredicted::Refuse },
             hausdorff: self.hausdorff,
             sweep: self.sweep,

@@ -30,7 +30,7 @@ fn job(folder: &Path, part: &str, ids: &[&str]) {
         .iter()
         .map(|id| SlideInput {
             id: (*id).to_owned(),
-            path: folder.join(format!("slides/{id}.tiff")),
+            location: folder.join(format!("slides/{id}.tiff")).into(),
             microns_per_px: None,
         })
         .collect();

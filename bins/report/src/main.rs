@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use hubmap_cli::{CommonArgs, Outcome, UsageError};
+use hubmap_cli::{CommonArgs, Outcome, UsageError, location, remote_options};
 use hubmap_infer::Progress;
 use hubmap_report::{ReportJob, write_report};
 use serde_json::json;
@@ -24,8 +24,8 @@ struct Args {
     /// Run folder of hubmap-train, output folder of hubmap-infer or hubmap-ensemble, or both, or the folder of hubmap-demo
     #[arg(value_name = "DIR", required = true, num_args = 1..)]
     folders: Vec<PathBuf>,
-    /// Slides, where they are no longer where they were predicted
-    #[arg(long, value_name = "DIR|FILE")]
+    /// Slides, where they are no longer where they were predicted; in builds with the feature `remote` also their addresses
+    #[arg(long, value_name = "DIR|FILE|URL")]
     slides: Option<PathBuf>,
     /// Table such as train.csv, folder of mask TIFFs, or of QuPath annotations <id>.json or <id>.geojson
     #[arg(long, value_name = "CSV|DIR")]
@@ -57,7 +57,8 @@ fn main() -> ExitCode {
         hubmap_cli::check_output(&args.out, &args.truth)?;
         let job = ReportJob {
             inputs: args.folders.clone(),
-            slides: args.slides.clone(),
+            slides: args.slides.as_deref().map(location).transpose()?,
+            remote: remote_options(),
             truth: args.truth.clone(),
             hausdorff: args.hausdorff,
         };

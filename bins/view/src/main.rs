@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use hubmap_cli::{CommonArgs, Outcome, UsageError, print_line};
+use hubmap_cli::{CommonArgs, Outcome, UsageError, location, print_line};
 use hubmap_view::{Library, Server, ViewConfig};
 
 /// Look at slides with predictions and truth over them: a web page on this machine, until Ctrl-C.
@@ -21,8 +21,8 @@ use hubmap_view::{Library, Server, ViewConfig};
         hubmap-view HUBMAP/test --predictions results --truth HUBMAP/test"
 )]
 struct Args {
-    /// A slide, or a folder of .tif, .tiff and .svs files
-    #[arg(value_name = "SLIDE|DIR")]
+    /// A slide, or a folder of .tif, .tiff and .svs files; in builds with the feature `remote` also their addresses
+    #[arg(value_name = "SLIDE|DIR|URL")]
     slides: PathBuf,
     /// Output folder of hubmap-infer or hubmap-ensemble
     #[arg(long, value_name = "DIR")]
@@ -44,7 +44,7 @@ struct Args {
 impl Args {
     fn run(&self) -> Result<Outcome> {
         let config = ViewConfig {
-            slides: self.slides.clone(),
+            slides: location(&self.slides)?,
             predictions: self.predictions.clone(),
             truth: self.truth.clone(),
         };

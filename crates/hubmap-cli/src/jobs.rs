@@ -4,9 +4,17 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+#[cfg(feature = "inference")]
+use anyhow::Context as _;
 use anyhow::Result;
+#[cfg(feature = "inference")]
+use hubmap_io::Location;
+#[cfg(feature = "inference")]
+use hubmap_jobs::ManifestEntry;
 use hubmap_jobs::{Shard, ShardError};
 
+#[cfg(feature = "inference")]
+use crate::locations::{is_address, location, remote_options};
 use crate::outcome::UsageError;
 
 /// Which part of a list a job takes.
@@ -71,14 +79,18 @@ pub fn part_name(shard: Shard) -> String {
 #[cfg(feature = "inference")]
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct SlideArgs {
-    /// Slides, or folders of .tif, .tiff and .svs files
-    #[arg(long, value_name = "DIR|FILE", num_args = 1.., required_unless_present = "manifest")]
+    /// Slides, or folders of .tif, .tiff and .svs files; in builds with the feature `remote` also their addresses
+    ///
+    /// Addresses begin with s3:, gs:, http: or https:. One on a store that ends in a slash stands for all slides in that folder.
+    /// Keys and regions of stores come from the environment, such as `AWS_ACCESS_KEY_ID`. Results are always written to this
+    /// machine.
+    #[arg(long, value_name = "DIR|FILE|URL", num_args = 1.., required_unless_present = "manifest")]
     pub slides: Vec<PathBuf>,
 
     /// List of slides, besides or instead of --slides: CSV with the columns path and, if wanted, id and `microns_per_px`,
     /// or .jsonl with such objects
     ///
-    /// Paths in the list are relative to its folder. `microns_per_px` counts instead of what a slide states.
+    /// Paths in the list are relative to its folder, or addresses as for --slides. `microns_per_px` counts instead of what a slide states.
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
 }
@@ -87,34 +99,57 @@ pub struct SlideArgs {
 impl SlideArgs {
     /// The files and folders named, for [`check_inputs`](crate::check_inputs).
     pub fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
-        self.slides.iter().chain(&self.manifest)
+        self.slides.iter().filter(|name| !is_address(name)).chain(&self.manifest)
     }
 
     /// All slides, or those of a part.
     ///
     /// Their order is that of `--slides`, then of the list. Slides that cannot be found have no size, and are dealt out
     /// last; whoever gets them reports them.
+    ///
+    /// # Errors
+    ///
+    /// Lists and addresses that cannot be used; both are usage errors. With a part, also a store that does not answer: every
+    /// job must know the same sizes.
     pub fn find(&self, shard: Option<Shard>) -> Result<Vec<hubmap_infer::SlideInput>> {
         let mut slides = Vec::new();
         if !self.slides.is_empty() {
-            slides = hubmap_infer::find_slides(&self.slides)?;
+            let locations = self.slides.iter().map(|name| location(name)).collect::<Result<Vec<_>>>()?;
+            slides = hubmap_infer::find_slides(&locations)?;
         }
         if let Some(manifest) = &self.manifest {
             let entries = hubmap_jobs::read_manifest(manifest).map_err(UsageError::mark)?;
-            slides.extend(entries.into_iter().map(|entry| hubmap_infer::SlideInput {
-                id: entry.id,
-                path: entry.path,
-                microns_per_px: entry.microns_per_px,
-            }));
+            let options = remote_options();
+            for ManifestEntry { id, path, microns_per_px } in entries {
+                // A file that is not there is the slide's failure, not the list's.
+                let location = Location::parse(&path, &options).map_err(UsageError::mark)?;
+                slides.push(hubmap_infer::SlideInput { id, location, microns_per_px });
+            }
             hubmap_infer::check_ids(&slides).map_err(UsageError::mark)?;
         }
         let Some(shard) = shard else { return Ok(slides) };
-        let n_bytes =
-            |slide: &hubmap_infer::SlideInput| std::fs::metadata(&slide.path).map_or(0, |file| file.len());
-        let sizes: Vec<u64> = slides.iter().map(n_bytes).collect();
+        let locations: Vec<Location> = slides.iter().map(|slide| slide.location.clone()).collect();
+        let sizes =
+            Location::stat_all(&locations).into_iter().map(size_or_none).collect::<Result<Vec<u64>>>()?;
         let mine = shard.select(&sizes);
         tracing::info!("part {shard}: {} of {} slides", mine.len(), slides.len());
         Ok(mine.into_iter().map(|place| slides[place].clone()).collect())
+    }
+}
+
+/// The size of a slide, 0 if it is not to be had. That a store did not answer may be so in one job and not in another, and then
+/// their parts would not make up the list.
+#[cfg(feature = "inference")]
+fn size_or_none(stat: hubmap_io::Result<hubmap_io::Stat>) -> Result<u64> {
+    use std::io::ErrorKind::{NotFound, PermissionDenied};
+    match stat {
+        Ok(stat) => Ok(stat.n_bytes),
+        Err(hubmap_io::Error::Io { path, source, .. })
+            if !is_address(&path) || matches!(source.kind(), NotFound | PermissionDenied) =>
+        {
+            Ok(0)
+        }
+        Err(error) => Err(error).context("cannot tell the size of a slide, by which the list is divided"),
     }
 }
 
@@ -130,5 +165,27 @@ mod tests {
         assert!(shard("4/4").is_err() && shard("all").is_err());
         assert_eq!(part_name(Shard::new(1, 4).unwrap()), "1-of-4");
         assert_eq!(ShardArgs { shard: None }.shard().unwrap(), None);
+    }
+
+    #[cfg(feature = "inference")]
+    #[test]
+    fn a_slide_that_is_not_there_has_no_size_and_a_silent_store_divides_nothing() {
+        use std::io::{Error as IoError, ErrorKind};
+
+        use hubmap_io::Error;
+
+        let failed = |path: &str, kind| {
+            size_or_none(Err(Error::io(std::path::Path::new(path), "open", IoError::from(kind))))
+        };
+        for (path, kind) in [
+            ("a.svs", ErrorKind::NotFound),
+            ("a.svs", ErrorKind::Other),
+            ("s3://bucket/a.svs", ErrorKind::NotFound),
+            ("s3://bucket/a.svs", ErrorKind::PermissionDenied),
+        ] {
+            assert_eq!(failed(path, kind).unwrap(), 0, "{path}, {kind}");
+        }
+        let error = failed("s3://bucket/a.svs", ErrorKind::Other).unwrap_err();
+        assert!(format!("{error:#}").contains("s3://bucket/a.svs: cannot open"), "{error:#}");
     }
 }

@@ -11,6 +11,7 @@ pub mod doctor;
 mod generate;
 mod interrupt;
 mod jobs;
+mod locations;
 mod logging;
 mod nearest;
 mod outcome;
@@ -32,6 +33,7 @@ pub use interrupt::requested as interrupted;
 #[cfg(feature = "inference")]
 pub use jobs::SlideArgs;
 pub use jobs::{ShardArgs, ShardChoice, part_name};
+pub use locations::{location, remote_options};
 pub use nearest::{check_inputs, check_output};
 pub use outcome::{Outcome, UsageError, print_line, run};
 pub use progress::{Bar, Progress};

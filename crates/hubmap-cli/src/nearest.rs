@@ -66,8 +66,8 @@ fn check_input(path: &Path) -> anyhow::Result<()> {
             let shown = path.display();
             if let Some((scheme, _)) = path.to_str().and_then(|text| text.split_once("://")) {
                 return Err(UsageError::mark(anyhow!(
-                    "{shown}: executables read files of this machine; slides on {scheme} are read by the library hubmap-io \
-                     with its feature `remote`: mount them or copy them here"
+                    "{shown}: only slides are read from {scheme}:// addresses, by executables that take --slides; \
+                     mount this or copy it here"
                 )));
             }
             Err(UsageError::mark(match nearest_path(path) {
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_told_what_reads_them() {
-        assert!(message(Path::new("s3://bucket/slide.svs")).contains("feature `remote`"));
+    fn addresses_of_what_is_no_slide_are_no_missing_files() {
+        assert!(message(Path::new("s3://bucket/run")).contains("only slides are read from s3:// addresses"));
     }
 }

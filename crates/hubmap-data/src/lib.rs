@@ -29,5 +29,5 @@ pub use fold::{Fold, FoldBy, ensure_distinct};
 pub use loader::{Epoch, Loader, LoaderConfig, Shard};
 pub use normalize::Normalization;
 pub use sample::Sample;
-pub use slide::{Competition, Slide, TestSlide, TrainSlide, anatomy_of, labelled_polygons};
+pub use slide::{Competition, Slide, TestSlide, TrainSlide, anatomy_names, anatomy_of, labelled_polygons};
 pub use source::{DataSource, FoldData, OpenSlide, SlideSource};

@@ -200,13 +200,27 @@ impl Competition {
 
 /// The outlines of anatomical structures that lie beside the slide `id` in `dir`, if they do.
 pub fn anatomy_of(dir: &Path, id: &str) -> Option<PathBuf> {
-    outlines(dir, &format!("{id}-anatomical-structure"))
+    first_file(dir, anatomy_names(id))
 }
 
-/// The first file of annotations called `name` that exists; the competition has `.json`, QuPath exports `.geojson`.
+/// What a file with the anatomical structures of the slide `id` may be called; the first that is there counts.
+pub fn anatomy_names(id: &str) -> impl Iterator<Item = String> + use<> {
+    outline_names(&format!("{id}-anatomical-structure"))
+}
+
+/// The first file of annotations called `name` that exists.
 fn outlines(dir: &Path, name: &str) -> Option<PathBuf> {
-    let endings = ["json", "json.gz", "geojson", "geojson.gz"];
-    endings.iter().map(|ending| dir.join(format!("{name}.{ending}"))).find(|path| path.is_file())
+    first_file(dir, outline_names(name))
+}
+
+/// The competition has `.json`, QuPath exports `.geojson`.
+fn outline_names(name: &str) -> impl Iterator<Item = String> + use<> {
+    let name = name.to_owned();
+    ["json", "json.gz", "geojson", "geojson.gz"].into_iter().map(move |ending| format!("{name}.{ending}"))
+}
+
+fn first_file(dir: &Path, names: impl Iterator<Item = String>) -> Option<PathBuf> {
+    names.map(|name| dir.join(name)).find(|path| path.is_file())
 }
 
 /// Ids and paths of the slides in a folder.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use half::f16;
-use hubmap_io::{RasterReader, Size, Window};
+use hubmap_io::{Location, RasterReader, Size, Window};
 use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
@@ -69,7 +69,7 @@ impl Ensemble {
     pub fn check(&self, slides: &[SlideInput]) -> Result<()> {
         let mut problems = Vec::new();
         for slide in slides {
-            let Ok(size) = hubmap_io::open(&slide.path).map(|slide| slide.size()) else { continue };
+            let Ok(size) = slide.location.open().map(|slide| slide.size()) else { continue };
             for run in &self.runs {
                 match Map::open(run, &slide.id) {
                     Ok(None) => problems.push(format!("{} lacks {}", run.display(), slide.id)),
@@ -134,9 +134,9 @@ impl Ensemble {
 }
 
 impl RowSource for Ensemble {
-    fn inputs(&self, slide: &SlideInput) -> Vec<PathBuf> {
+    fn inputs(&self, slide: &SlideInput) -> Vec<Location> {
         let maps = self.runs.iter().filter_map(|run| find_map(run, &slide.id));
-        std::iter::once(slide.path.clone()).chain(maps.map(|(_, path)| path)).collect()
+        std::iter::once(slide.location.clone()).chain(maps.map(|(_, path)| path.into())).collect()
     }
 
     fn n_blocks(&self, size: Size) -> usize {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use hubmap_io::{Rle, Size};
+use hubmap_io::{Location, Rle, Size};
 use serde::Serialize;
 
 use crate::dice::{count_dice, intersection};
@@ -34,8 +34,8 @@ pub struct EvaluateJob {
     pub predictions: PathBuf,
     /// The same kinds, such as `train.csv` or the folder of `<id>.json`.
     pub truth: PathBuf,
-    /// Folder of the slides, whose sizes every encoding and mask must fit.
-    pub slides: PathBuf,
+    /// Folder of the slides, or prefix of their addresses, whose sizes every encoding and mask must fit.
+    pub slides: Location,
     /// What to do with slides of the truth that have no prediction.
     pub unpredicted: Unpredicted,
     /// Whether to measure [`hausdorff_95`].
@@ -117,13 +117,14 @@ pub struct Evaluation {
 /// Masks are held as runs: memory grows with the number of runs and, for outlines, of their pixels, not with
 /// the area of a slide.
 pub fn evaluate(job: &EvaluateJob, progress: &dyn Progress) -> Result<Evaluation> {
-    let slide_paths: BTreeMap<String, PathBuf> = find_slides(std::slice::from_ref(&job.slides))?
+    let slides_by_id: BTreeMap<String, Location> = find_slides(std::slice::from_ref(&job.slides))?
         .into_iter()
-        .map(|slide| (slide.id, slide.path))
+        .map(|slide| (slide.id, slide.location))
         .collect();
-    let predictions = Masks::open(&job.predictions, &slide_paths)?;
-    let truth = Masks::open(&job.truth, &slide_paths)?;
-    let ids = ids_to_score(job, &predictions, &truth, &slide_paths)?;
+    let slide_ids: BTreeSet<String> = slides_by_id.keys().cloned().collect();
+    let predictions = Masks::open(&job.predictions, &slide_ids)?;
+    let truth = Masks::open(&job.truth, &slide_ids)?;
+    let ids = ids_to_score(job, &predictions, &truth, &slide_ids)?;
     let probabilities =
         if job.sweep { sweep::find_probabilities(&job.predictions, &ids)? } else { Vec::new() };
 
@@ -131,7 +132,7 @@ pub fn evaluate(job: &EvaluateJob, progress: &dyn Progress) -> Result<Evaluation
     let mut counts: Vec<SweepCounts> = Vec::new();
     for (i, id) in ids.iter().enumerate() {
         ensure!(!progress.interrupted(), Interrupted);
-        let slide = hubmap_io::open(&slide_paths[id])?;
+        let slide = slides_by_id[id].open()?;
         let (predicted, true_rle) = (predictions.read(id, slide.size())?, truth.read(id, slide.size())?);
         let microns_per_px = slide.microns_per_px();
         slides.push(score_slide(id, slide.size(), microns_per_px, &predicted, &true_rle, job.hausdorff));
@@ -158,7 +159,7 @@ fn ids_to_score(
     job: &EvaluateJob,
     predictions: &Masks,
     truth: &Masks,
-    slide_paths: &BTreeMap<String, PathBuf>,
+    slide_ids: &BTreeSet<String>,
 ) -> Result<Vec<String>> {
     let ids = predictions.ids();
     ensure!(!ids.is_empty(), "{} holds no predictions", predictions.path().display());
@@ -166,8 +167,8 @@ fn ids_to_score(
     let known: BTreeSet<&String> = truth_ids.iter().collect();
     let missing_in = |folder: &Path| format!("predicted but not in {}", folder.display());
     refuse_missing(&ids, |id| known.contains(id), &missing_in(truth.path()))?;
-    let problem = format!("predicted but not a slide in {}", job.slides.display());
-    refuse_missing(&ids, |id| slide_paths.contains_key(id), &problem)?;
+    let problem = format!("predicted but not a slide in {}", job.slides);
+    refuse_missing(&ids, |id| slide_ids.contains(id), &problem)?;
     if job.unpredicted == Unpredicted::Refuse {
         let predicted: BTreeSet<&String> = ids.iter().collect();
         let problem = format!("in {} but not predicted", truth.path().display());

@@ -40,6 +40,18 @@ impl Postprocess {
     ///
     /// Outlines come from the slide's annotations of anatomical structures, beside its file.
     pub fn for_slide(config: &PostprocessConfig, slide: &dyn RasterReader, id: &str) -> Result<Self> {
+        let folder = slide.path().parent().filter(|folder| !folder.as_os_str().is_empty());
+        Self::new(config, slide, id, anatomy_of(folder.unwrap_or(Path::new(".")), id).as_deref())
+    }
+
+    /// The same with outlines from a file of annotations, for slides that lie elsewhere; an error if they are needed and there
+    /// is none.
+    pub fn new(
+        config: &PostprocessConfig,
+        slide: &dyn RasterReader,
+        id: &str,
+        anatomy: Option<&Path>,
+    ) -> Result<Self> {
         let mut min_area_px = config.min_area_px;
         if config.min_area_um2 > 0.0 {
             let microns = slide.microns_per_px().with_context(|| {
@@ -53,7 +65,7 @@ impl Postprocess {
         }
         let outlines = match config.within {
             Within::Anywhere => None,
-            Within::Pixels | Within::Objects => Some(outlines_of(slide.path(), id, &config.within_labels)?),
+            Within::Pixels | Within::Objects => Some(outlines_of(anatomy, id, &config.within_labels)?),
         };
         let (clip, outlines) = match config.within {
             Within::Pixels => (outlines.map(|polygons| Region::new(&polygons, slide.size().window())), None),
@@ -121,15 +133,14 @@ impl Postprocess {
 }
 
 /// The polygons of some classes in the anatomical structures of a slide.
-fn outlines_of(slide: &Path, id: &str, labels: &[String]) -> Result<Vec<Polygon>> {
-    let folder = slide.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Some(path) = anatomy_of(folder, id) else {
+fn outlines_of(anatomy: Option<&Path>, id: &str, labels: &[String]) -> Result<Vec<Polygon>> {
+    let Some(path) = anatomy else {
         bail!(
             "slide {id} has no {id}-anatomical-structure.json beside it, which infer.postprocess.within needs: \
              add it or set within = \"anywhere\""
         )
     };
-    let features = read_annotations(&path)?;
+    let features = read_annotations(path)?;
     let polygons: Vec<Polygon> = labelled_polygons(&features, labels).cloned().collect();
     ensure!(
         !polygons.is_empty(),

@@ -7,12 +7,13 @@ mod record;
 mod source;
 mod staging;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use hubmap_files::{FolderLock, remove_unfinished, remove_unfinished_of};
-use hubmap_io::{Size, Window};
+use hubmap_io::{Location, RasterReader, Size, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::outputs::{OutputKind, OutputPlan, SlideInput, SlideWriter, pending_file, write_merged};
@@ -22,7 +23,7 @@ use crate::progress::{Interrupted, Progress};
 use crate::stage::StageSeconds;
 use crate::tissue::TissueMask;
 use record::{Identity, Inputs, RunFacts, SlideRecord};
-use staging::Staged;
+use staging::LocalCopy;
 
 pub use identity::hash_files;
 pub use parts::join_parts;
@@ -33,7 +34,7 @@ pub use source::{RowSource, SlideState};
 pub struct SlideSummary {
     /// Id of the slide.
     pub id: String,
-    /// The slide's file.
+    /// The slide's file, or its address without what may be secret.
     pub path: PathBuf,
     /// Columns in pixels.
     pub width: u32,
@@ -67,7 +68,7 @@ pub struct SlideSummary {
 pub struct FailedSlide {
     /// Id of the slide.
     pub id: String,
-    /// The slide's file.
+    /// The slide's file, or its address without what may be secret.
     pub path: PathBuf,
     /// Why.
     pub error: String,
@@ -161,7 +162,8 @@ pub fn predict_slides(
 /// A slide that fails leaves no file of this run, is listed in [`Summary::failed`], and the rest goes on.
 /// A slide that is finished has a record, `predicts/done/<id>.json`, which is written after all of its files. If
 /// [`OutputPlan::reuse_finished`] says so, a slide is left as it is when its record says that settings, model and input
-/// files (by length and time of change) are the same and every wanted file still has its length.
+/// files (by length and time of change, of objects also by entity tag and version) are the same and every wanted file still
+/// has its length.
 /// The submission table is made anew from all slides with such a record, those of earlier runs included.
 /// An [`Interrupted`] run is an error; the files of the slides before stay.
 pub fn run_slides<S: RowSource>(
@@ -194,7 +196,8 @@ pub fn run_slides<S: RowSource>(
             Ok(slide) => summary.slides.push(slide),
             Err(error) => {
                 let error = format!("{error:#}");
-                summary.failed.push(FailedSlide { id: slide.id.clone(), path: slide.path.clone(), error });
+                let path = slide.location.path().to_owned();
+                summary.failed.push(FailedSlide { id: slide.id.clone(), path, error });
             }
         }
     }
@@ -298,7 +301,8 @@ impl Run<'_> {
         if self.progress.interrupted() {
             bail!(Interrupted);
         }
-        let files = self.inputs(source, input);
+        let anatomy = self.anatomy(input)?;
+        let files: Vec<Location> = source.inputs(input).into_iter().chain(anatomy.clone()).collect();
         let inputs = Inputs::of(&files, input)?;
         if let Some(summary) = self.finished(input, &inputs) {
             return Ok(summary);
@@ -311,9 +315,14 @@ impl Run<'_> {
             return Ok(summary);
         }
 
-        let staged =
-            self.plan.scratch.as_deref().map(|scratch| Staged::copy(input, &files, scratch)).transpose()?;
-        let slide = source.open(staged.as_ref().map_or(input, |staged| &staged.slide))?;
+        let copy = |scratch: &Path| LocalCopy::of(&input.location, scratch, self.progress);
+        let staged = self.plan.scratch.as_deref().map(copy).transpose()?;
+        let slide = match &staged {
+            Some(copy) => {
+                source.open(&SlideInput { location: copy.path.as_path().into(), ..input.clone() })?
+            }
+            None => source.open(input)?,
+        };
         let slide = match input.microns_per_px {
             Some(microns_per_px) => hubmap_io::with_resolution(slide, microns_per_px),
             None => slide,
@@ -322,7 +331,7 @@ impl Run<'_> {
         let size = slide.size();
         let n_blocks = source.n_blocks(size);
         self.progress.slide_started(&input.id, n_blocks);
-        let postprocess = Postprocess::for_slide(&self.spec.postprocess, slide, &input.id)?;
+        let postprocess = self.postprocess(slide, input, anatomy.as_ref())?;
         let mut writer = SlideWriter::create(slide, &input.id, self.spec.threshold, postprocess, self.plan)?;
         let state = self.state(&input.id, &inputs)?;
         if !self.plan.reuse_finished {
@@ -339,7 +348,7 @@ impl Run<'_> {
         ensure!(
             Inputs::of(&files, input)? == inputs,
             "{}: the slide has changed while it was predicted",
-            input.path.display()
+            input.location
         );
         let (objects, positive_pixels) = (written.n_objects, written.positive_pixels);
         // From here to the new record, none vouches for the files of this slide.
@@ -349,7 +358,7 @@ impl Run<'_> {
         let total_seconds = start.elapsed().as_secs_f64();
         let summary = SlideSummary {
             id: input.id.clone(),
-            path: input.path.clone(),
+            path: input.location.path().to_owned(),
             width: size.width,
             height: size.height,
             microns_per_px: slide.microns_per_px(),
@@ -405,15 +414,37 @@ impl Run<'_> {
         hubmap_data::tile_file::write_mask(&path, &pixels)
     }
 
-    /// The files that a slide's outputs are made of.
-    fn inputs<S: RowSource>(&self, source: &S, slide: &SlideInput) -> Vec<PathBuf> {
-        let mut inputs = source.inputs(slide);
-        if self.spec.postprocess.within != Within::Anywhere
-            && let Some(folder) = slide.path.parent()
-        {
-            inputs.extend(hubmap_data::anatomy_of(folder, &slide.id));
+    /// The anatomical structures beside a slide, if the mask depends on them and they are there.
+    fn anatomy(&self, slide: &SlideInput) -> Result<Option<Location>> {
+        if self.spec.postprocess.within == Within::Anywhere {
+            return Ok(None);
         }
-        inputs
+        for name in hubmap_data::anatomy_names(&slide.id) {
+            let Some(beside) = slide.location.sibling(&name) else { return Ok(None) };
+            match beside.stat() {
+                Ok(_) => return Ok(Some(beside)),
+                Err(hubmap_io::Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is done to the mask of a slide; its anatomical structures are read here.
+    fn postprocess(
+        &self,
+        slide: &dyn RasterReader,
+        input: &SlideInput,
+        anatomy: Option<&Location>,
+    ) -> Result<Postprocess> {
+        let config = &self.spec.postprocess;
+        let Some(anatomy) = anatomy else { return Postprocess::new(config, slide, &input.id, None) };
+        if let Some(path) = anatomy.as_file() {
+            return Postprocess::new(config, slide, &input.id, Some(path));
+        }
+        let scratch = self.plan.scratch.clone().unwrap_or_else(std::env::temp_dir);
+        let copy = LocalCopy::of(anatomy, &scratch, self.progress)?;
+        Postprocess::new(config, slide, &input.id, Some(&copy.path))
     }
 
     /// Joins the encodings of all slides that are finished with the settings and models of this run.

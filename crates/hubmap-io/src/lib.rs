@@ -9,9 +9,12 @@ mod error;
 #[cfg(feature = "gdal")]
 mod gdal_slide;
 mod geometry;
+mod location;
 mod mask;
 mod mask_tiff;
 mod memory_slide;
+#[cfg(not(feature = "remote"))]
+mod no_remote;
 mod overlay;
 mod polygon;
 mod raster;
@@ -39,16 +42,15 @@ pub use error::{Error, Result};
 #[cfg(feature = "gdal")]
 pub use gdal_slide::GdalSlide;
 pub use geometry::{Size, Window};
+pub use location::{Location, RemoteOptions, Stat, is_remote};
 pub use mask::Mask;
 pub use mask_tiff::{read_mask, write_mask_tiff};
 pub use memory_slide::MemorySlide;
 pub use overlay::{OverlayStyle, write_overlay};
 pub use polygon::{Bounds, Polygon, Region, RowRun, trace_polygons, trace_runs};
-#[cfg(feature = "remote")]
-pub use raster::open_remote;
 pub use raster::{AssociatedImage, Level, LevelUse, RasterReader, ReadOptions, ScaleOptions, open};
 #[cfg(feature = "remote")]
-pub use remote::{RemoteFile, RemoteOptions, is_remote};
+pub use remote::RemoteFile;
 pub use resample::{area_downscale, area_downscale_2d, nearest_downscale, nearest_downscale_2d};
 pub use resolution::with_resolution;
 pub use rle::{Rle, RleDecoder, RleEncoder, RleError, Run};

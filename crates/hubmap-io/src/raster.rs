@@ -230,16 +230,9 @@ impl AssociatedImage {
 
 /// Opens a slide or mask in a local file; the format is recognised by content, not by name.
 ///
-/// With the feature `remote`, `open_remote` does so for addresses.
+/// [`Location::open`](crate::Location::open) does so for files and addresses.
 pub fn open(path: &Path) -> Result<Box<dyn RasterReader>> {
     Ok(Box::new(TiffSlide::open(path)?))
-}
-
-/// Opens a slide or mask at an address such as `s3://bucket/slide.svs`; see [`RemoteFile`](crate::RemoteFile).
-#[cfg(feature = "remote")]
-pub fn open_remote(address: &str, options: &crate::RemoteOptions) -> Result<Box<dyn RasterReader>> {
-    let file = crate::RemoteFile::open(address, options)?;
-    Ok(Box::new(TiffSlide::from_source(Path::new(address), std::sync::Arc::new(file))?))
 }
 
 /// A black `[height, width, bands]` array, or an error if there is no memory for one.

@@ -7,11 +7,17 @@
 use std::path::{Path, PathBuf};
 
 use hubmap_io::contract::check_reader;
-use hubmap_io::{Error, Layout, RemoteOptions, Size, TiffSpec, TiffWriter, Window, open, open_remote};
+use hubmap_io::{
+    Error, Layout, Location, RasterReader, RemoteOptions, Result, Size, TiffSpec, TiffWriter, Window, open,
+};
 use ndarray::Array3;
 
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run tests/servers.sh"))
+}
+
+fn open_remote(address: &str, options: &RemoteOptions) -> Result<Box<dyn RasterReader>> {
+    Location::parse(Path::new(address), options)?.open()
 }
 
 fn options(pairs: &[(&str, &str)]) -> RemoteOptions {
@@ -61,6 +67,24 @@ fn slides_in_a_bucket_read_as_they_do_from_disk() {
     let local = open(&PathBuf::from(variable("HUBMAP_SERVED")).join("bucket.tiff")).unwrap();
     let remote = open_remote("s3://slides/kidney/bucket.tiff", &options).unwrap();
     check_reader(&*remote, &local.read(local.size().window()).unwrap());
+
+    // Under a prefix as in a folder: no deeper, and by names that lead back.
+    let list = |address: &str| Location::parse(Path::new(address), &options).unwrap().list();
+    let found = list("s3://slides/kidney/").unwrap();
+    let names: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["s3://slides/kidney/a%20%25%20b.tiff", "s3://slides/kidney/bucket.tiff"]);
+    let folder = tempfile::tempdir().unwrap();
+    for slide in &found {
+        let copy = folder.path().join("copy.tiff");
+        slide.copy_to(&copy, |_| Ok(())).unwrap();
+        assert_eq!(open(&copy).unwrap().size(), local.size());
+        let stat = slide.stat().unwrap();
+        assert_eq!(stat.n_bytes, std::fs::metadata(&copy).unwrap().len());
+        assert!(stat.e_tag.is_some() && stat.modified > std::time::UNIX_EPOCH, "{stat:?}");
+    }
+    assert_eq!(found[0].sibling("bucket.tiff").as_ref(), Some(&found[1]));
+    assert!(list("s3://slides/none/").unwrap().is_empty());
+    assert!(list("s3://none/").unwrap_err().to_string().contains("s3://none/: cannot list"));
     let missing = open_remote("s3://slides/none.tiff", &options).err().expect("an error");
     assert!(missing.to_string().contains("s3://slides/none.tiff"), "{missing}");
 }

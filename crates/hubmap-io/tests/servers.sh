@@ -71,7 +71,9 @@ for port in (http_port, s3_port):
 client = boto3.client("s3", endpoint_url="http://127.0.0.1:" + s3_port, region_name="us-east-1",
                       aws_access_key_id="test", aws_secret_access_key="test")
 client.create_bucket(Bucket="slides")
-client.upload_file(slide, "slides", "kidney/bucket.tiff")
+for key in ("kidney/bucket.tiff", "kidney/a % b.tiff", "kidney/deeper/c.tiff"):
+    client.upload_file(slide, "slides", key)
+client.put_object(Bucket="slides", Key="kidney/")
 EOF
 
 HUBMAP_SERVED="$work/served" HUBMAP_HTTP_SERVER="http://127.0.0.1:$http_port" \

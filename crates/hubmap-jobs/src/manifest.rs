@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::id::{is_address, slide_id};
+
 /// A slide of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ManifestEntry {
-    /// Names the slide's outputs: that of the list, or the name of the file without its extension.
+    /// Names the slide's outputs: that of the list, or [`slide_id`].
     pub id: String,
     /// The slide's file, or an address with a scheme such as `s3://`.
     pub path: PathBuf,
@@ -99,8 +101,9 @@ fn entry(row: Row, folder: &Path) -> Result<ManifestEntry, String> {
     let id = if let Some(id) = row.id.filter(|id| !id.is_empty()) {
         id
     } else {
-        let stem = row.path.file_stem().and_then(|stem| stem.to_str());
-        stem.ok_or_else(|| format!("{} has no name to take an id from", row.path.display()))?.to_owned()
+        // What follows a `?` may be secret.
+        let shown = || row.path.display().to_string().split('?').next().unwrap_or_default().to_owned();
+        slide_id(&row.path).ok_or_else(|| format!("{} has no name to take an id from", shown()))?
     };
     if id.starts_with('.') || id.contains(['/', '\\', '\0', '\n', '\r']) {
         return Err(format!("the id `{}` cannot be the name of a file", id.escape_debug()));
@@ -110,7 +113,7 @@ fn entry(row: Row, folder: &Path) -> Result<ManifestEntry, String> {
     {
         return Err(format!("microns_per_px is {resolution}: it must be greater than 0"));
     }
-    let is_address = row.path.to_str().is_some_and(|text| text.contains("://"));
+    let is_address = row.path.to_str().is_some_and(is_address);
     let path = if is_address { row.path } else { folder.join(row.path) };
     Ok(ManifestEntry { id, path, microns_per_px: row.microns_per_px })
 }
@@ -208,12 +211,15 @@ mod tests {
             entry("a", "slides/a.svs", None),
             entry("other, name", "/archive/b.tiff", Some(0.25)),
             entry("c", "s3://bucket/c.tiff", None),
+            entry("d e", "https://host/d%20e.tiff?signature=a.b", None),
         ];
-        let csv = "id,path,microns_per_px\n,slides/a.svs,\n\"other, name\", /archive/b.tiff,0.25\n\nc,s3://bucket/c.tiff,\n";
+        let csv = "id,path,microns_per_px\n,slides/a.svs,\n\"other, name\", /archive/b.tiff,0.25\n\nc,s3://bucket/c.tiff,\n\
+            ,https://host/d%20e.tiff?signature=a.b,\n";
         assert_eq!(read("slides.csv", csv).unwrap(), expected);
         let json = "{\"path\": \"slides/a.svs\"}\n\n\
             {\"id\": \"other, name\", \"path\": \"/archive/b.tiff\", \"microns_per_px\": 0.25}\n\
-            {\"id\": null, \"path\": \"s3://bucket/c.tiff\"}\n";
+            {\"id\": null, \"path\": \"s3://bucket/c.tiff\"}\n\
+            {\"path\": \"https://host/d%20e.tiff?signature=a.b\"}\n";
         assert_eq!(read("slides.jsonl", json).unwrap(), expected);
         assert_eq!(read("list", "path\na.tiff\n").unwrap(), [entry("a", "a.tiff", None)]);
     }
@@ -229,6 +235,7 @@ mod tests {
             ("s.csv", "id,path\na\n", "line 2: 1 values, where the first line has 2"),
             ("s.csv", "id,path\na,\n", "line 2: the path is empty"),
             ("s.csv", "id,path\na/b,a.tiff\n", "line 2: the id `a/b`"),
+            ("s.csv", "path\nhttps://host/?s3cret\n", "line 2: https://host/ has no name"),
             ("s.csv", "path,microns_per_px\na.tiff,wide\n", "line 2: "),
             ("s.csv", "path,microns_per_px\na.tiff,-1\n", "greater than 0"),
             ("s.csv", "path,mpp\na.tiff,1\n", "mpp"),

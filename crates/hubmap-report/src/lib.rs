@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use hubmap_infer::{Evaluation, Interrupted, Masks, Progress, Sweep, find_slides};
+use hubmap_io::{Location, RemoteOptions};
 
 pub use error::ReportError;
 
@@ -33,8 +34,10 @@ pub struct ReportJob {
     /// A run folder of training, an output folder of inference or of an ensemble, or both; or a folder that holds them, such
     /// as that of `hubmap-demo`, of which the newest of each are taken.
     pub inputs: Vec<PathBuf>,
-    /// A slide or a folder of slides, where they are not where inference found them.
-    pub slides: Option<PathBuf>,
+    /// A slide or a folder of slides, or their addresses, where they are not where inference found them.
+    pub slides: Option<Location>,
+    /// What lets in to stores, for slides that inference found there.
+    pub remote: RemoteOptions,
     /// The truth: a table such as `train.csv`, a folder of mask TIFFs, or of QuPath annotations named by slide. That of a
     /// demo folder is found.
     pub truth: Option<PathBuf>,
@@ -103,9 +106,7 @@ fn predictions_part(
     progress: &dyn Progress,
 ) -> Result<PredictionPart, ReportError> {
     let paths = locate_slides(job, found, &predictions)?;
-    // Masks ask which ids there are, not where their slides lie.
-    let ids: BTreeMap<String, PathBuf> =
-        predictions.slides.iter().map(|slide| (slide.id.clone(), PathBuf::new())).collect();
+    let ids: BTreeSet<String> = predictions.slides.iter().map(|slide| slide.id.clone()).collect();
     let Some(masks) = &predictions.masks else {
         let totals = Totals::default();
         return Ok(PredictionPart {
@@ -132,7 +133,7 @@ fn predictions_part(
         if progress.interrupted() {
             return Err(ReportError::Interrupted);
         }
-        let view = analyst.look(idx, slide, paths[idx].as_deref(), picture_side(n_slides, idx), &mut totals);
+        let view = analyst.look(idx, slide, paths[idx].as_ref(), picture_side(n_slides, idx), &mut totals);
         views.push(match view {
             Err(error) if error.is::<Interrupted>() => return Err(ReportError::Interrupted),
             other => other.map_err(|error| format!("{error:#}")),
@@ -144,7 +145,8 @@ fn predictions_part(
     let sweep = (!counts.is_empty()).then(|| Sweep::of(sweep_ids, &counts));
     let evaluation = (!scores.is_empty()).then(|| Evaluation::of(scores, sweep));
     let truth_path = truth.map(|truth| truth.path().to_owned());
-    let slides = views.into_iter().zip(paths).map(|(view, path)| SlidePart { path, view });
+    let slides = views.into_iter().zip(paths);
+    let slides = slides.map(|(view, path)| SlidePart { path: path.map(|path| path.path().to_owned()), view });
     Ok(PredictionPart { slides: slides.collect(), predictions, evaluation, truth_path, totals })
 }
 
@@ -154,21 +156,24 @@ fn picture_side(n_slides: usize, slide_idx: usize) -> u32 {
     side.filter(|(n, _)| slide_idx < *n).map_or(0, |(_, side)| *side)
 }
 
-/// The file of each slide: where `--slides` has it, where inference found it, or in the demo's folder.
+/// The place of each slide: where `--slides` has it, where inference found it, or in the demo's folder.
 fn locate_slides(
     job: &ReportJob,
     found: &Found,
     predictions: &Predictions,
-) -> Result<Vec<Option<PathBuf>>, ReportError> {
-    let by_id = |paths: &[PathBuf]| -> anyhow::Result<BTreeMap<String, PathBuf>> {
-        let slides = if paths.is_empty() { Vec::new() } else { find_slides(paths)? };
-        Ok(slides.into_iter().map(|slide| (slide.id, slide.path)).collect())
+) -> Result<Vec<Option<Location>>, ReportError> {
+    let by_id = |locations: &[Location]| -> anyhow::Result<BTreeMap<String, Location>> {
+        let slides = if locations.is_empty() { Vec::new() } else { find_slides(locations)? };
+        Ok(slides.into_iter().map(|slide| (slide.id, slide.location)).collect())
     };
     let named = by_id(job.slides.as_slice())?;
-    let beside = by_id(&found.slides)?;
+    let beside: Vec<Location> = found.slides.iter().map(|path| path.as_path().into()).collect();
+    let beside = by_id(&beside)?;
     let locate = |slide: &predictions::PredictedSlide| {
+        // An address that this build does not read is as good as a file that is gone.
         let of_summary =
-            slide.summary.as_ref().map(|summary| summary.path.clone()).filter(|path| path.is_file());
+            slide.summary.as_ref().and_then(|summary| Location::parse(&summary.path, &job.remote).ok());
+        let of_summary = of_summary.filter(|location| location.as_file().is_none_or(Path::is_file));
         named.get(&slide.id).cloned().or(of_summary).or_else(|| beside.get(&slide.id).cloned())
     };
     Ok(predictions.slides.iter().map(locate).collect())
@@ -178,13 +183,13 @@ fn locate_slides(
 fn open_truth(
     job: &ReportJob,
     found: &Found,
-    ids: &BTreeMap<String, PathBuf>,
+    ids: &BTreeSet<String>,
     notes: &mut Vec<String>,
 ) -> Result<Option<Masks>, ReportError> {
     let Some(path) = job.truth.as_ref().or(found.truth.as_ref()) else { return Ok(None) };
     let truth = Masks::open(path, ids)?;
     let known: BTreeSet<String> = truth.ids().into_iter().collect();
-    let missing: Vec<String> = ids.keys().filter(|id| !known.contains(*id)).cloned().collect();
+    let missing: Vec<String> = ids.iter().filter(|id| !known.contains(*id)).cloned().collect();
     if missing.is_empty() {
         return Ok(Some(truth));
     }
@@ -198,15 +203,15 @@ fn open_truth(
 /// Reads the pictures of the objects that are shown, slide by slide.
 fn read_crops(
     gallery: &mut Gallery,
-    paths: &[Option<PathBuf>],
+    paths: &[Option<Location>],
     progress: &dyn Progress,
 ) -> Result<(), ReportError> {
     let mut shown: Vec<_> = gallery.all_mut().collect();
     shown.sort_by_key(|shown| shown.slide_idx);
     for of_slide in shown.chunk_by_mut(|a, b| a.slide_idx == b.slide_idx) {
-        let path = of_slide.first().and_then(|shown| paths.get(shown.slide_idx)?.as_deref());
+        let path = of_slide.first().and_then(|shown| paths.get(shown.slide_idx)?.as_ref());
         // A file that cannot be opened is told where its picture would be.
-        let Some(slide) = path.and_then(|path| hubmap_io::open(path).ok()) else { continue };
+        let Some(slide) = path.and_then(|path| path.open().ok()) else { continue };
         for shown in of_slide {
             if progress.interrupted() {
                 return Err(ReportError::Interrupted);

@@ -1,11 +1,10 @@
 //! One predicted slide: its picture, its objects and how they agree with the truth.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use hubmap_infer::{MaskObjects, Masks, OutputKind, Progress, SlideScore, SweepCounts, score_slide};
-use hubmap_io::{RasterReader, Size};
+use hubmap_io::{Location, RasterReader, Size};
 
 use crate::gallery::{Gallery, Objects};
 use crate::outline::push_path;
@@ -73,12 +72,20 @@ impl Analyst<'_> {
         &self,
         slide_idx: usize,
         slide: &PredictedSlide,
-        path: Option<&Path>,
+        path: Option<&Location>,
         max_side: u32,
         totals: &mut Totals,
     ) -> Result<SlideView> {
         let id = slide.id.as_str();
-        let reader = path.map(hubmap_io::open).transpose()?;
+        let mut missing = "The slide's file is not there: name its folder with --slides.".to_owned();
+        let reader = match path.map(|path| (path, path.open())) {
+            // Stores may be out of reach where files would be there.
+            Some((path, Err(error))) if path.as_file().is_none() => {
+                missing = format!("The slide cannot be shown: {error}.");
+                None
+            }
+            other => other.map(|(_, reader)| reader).transpose()?,
+        };
         let summary = slide.summary.as_ref();
         let size = reader.as_ref().map(|reader| reader.size());
         let size = size.or_else(|| summary.map(|summary| Size::new(summary.width, summary.height)));
@@ -118,7 +125,7 @@ impl Analyst<'_> {
         let view = (max_side > 0).then(|| View::new(size.window(), max_side));
         let picture = match (reader.as_deref(), &view) {
             (_, None) => Err("Left out: there are pictures of other slides enough.".to_owned()),
-            (None, _) => Err("The slide's file is not there: name its folder with --slides.".to_owned()),
+            (None, _) => Err(missing),
             (Some(reader), Some(view)) => {
                 view.read(reader).map_err(|error| format!("The slide cannot be shown: {error:#}."))
             }

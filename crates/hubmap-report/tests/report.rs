@@ -8,7 +8,7 @@ use half::f16;
 use hubmap_infer::{
     Ensemble, NpyWriter, OutputKind, OutputPlan, PostprocessConfig, Progress, RowSink, SlideInput, run_slides,
 };
-use hubmap_io::{Mask, Polygon, Rle, Size, write_mask_tiff};
+use hubmap_io::{Mask, Polygon, RemoteOptions, Rle, Size, write_mask_tiff};
 use hubmap_report::{ReportError, ReportJob, ReportSummary, write_report};
 use hubmap_synth::{FileFormat, SlideSpec, SyntheticSlide, write_slide};
 use serde_json::{Value, json};
@@ -103,7 +103,7 @@ fn place_more(folder: &Path, id: &str) {
 
 fn job(folder: &Path, inputs: &[&str]) -> ReportJob {
     let inputs = inputs.iter().map(|name| folder.join(name)).collect();
-    ReportJob { inputs, slides: None, truth: None, hausdorff: false }
+    ReportJob { inputs, slides: None, remote: RemoteOptions::default(), truth: None, hausdorff: false }
 }
 
 fn page(job: &ReportJob) -> (String, ReportSummary) {
@@ -119,8 +119,11 @@ fn what_inference_writes_of_a_slide_is_read() {
     let dir = tempfile::tempdir().unwrap();
     place(dir.path(), &["a"]);
     place_more(dir.path(), "a");
-    let slide =
-        SlideInput { id: "a".to_owned(), path: dir.path().join("slides/a.tiff"), microns_per_px: Some(0.25) };
+    let slide = SlideInput {
+        id: "a".to_owned(),
+        location: dir.path().join("slides/a.tiff").into(),
+        microns_per_px: Some(0.25),
+    };
     let runs = ["results", "same"].map(|name| dir.path().join(name));
     let maps = runs.each_ref().map(|run| run.join("predicts/raw/a.npy"));
     std::fs::create_dir_all(maps[1].parent().unwrap()).unwrap();
@@ -292,8 +295,22 @@ fn a_slide_that_cannot_be_read_leaves_the_rest() {
     // Where it was named, it is found.
     std::fs::create_dir(dir.path().join("moved")).unwrap();
     std::fs::copy(dir.path().join("slides/a.tiff"), dir.path().join("moved/c.tiff")).unwrap();
-    let (html, _) = page(&ReportJob { slides: Some(dir.path().join("moved")), ..job });
+    let (html, _) = page(&ReportJob { slides: Some(dir.path().join("moved").into()), ..job });
     assert!(!html.contains("file is not there"));
+}
+
+#[test]
+fn a_slide_at_an_address_that_is_not_read_has_no_picture_and_fails_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    place(dir.path(), &["a", "b"]);
+    let path = dir.path().join("results/summary.json");
+    let mut summary: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    summary["slides"][0]["path"] = "az://container/a.tiff".into();
+    write(&path, &summary.to_string());
+    let (html, report) = page(&job(dir.path(), &["results"]));
+    assert_eq!((report.n_slides, report.failed.len()), (2, 0));
+    assert_eq!(html.matches("file is not there").count(), 1);
+    assert!(html.contains("az://container/a.tiff"));
 }
 
 #[test]

@@ -75,7 +75,7 @@ struct ObjectLists<'a> {
 impl OpenSlide {
     /// Opens a slide and its predictions; `stamp` is that of its files.
     pub(crate) fn open(sources: &Sources, input: &SlideInput, stamp: u64) -> Result<Self> {
-        let reader: Arc<dyn RasterReader> = Arc::from(hubmap_io::open(&input.path)?);
+        let reader: Arc<dyn RasterReader> = Arc::from(input.location.open()?);
         let slide = TileReader::new(Arc::clone(&reader), WHITE, SLIDE_CACHE)?;
         let mut problems = Vec::new();
         let mut layer = |kinds: &[OutputKind]| {
@@ -92,7 +92,7 @@ impl OpenSlide {
         let probability = layer(&[OutputKind::Probability]);
         Ok(Self {
             id: input.id.clone(),
-            file: input.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            file: input.location.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
             stamp,
             has_objects: (sources.predicted(&input.id).is_some(), sources.truth(&input.id).is_some()),
             reader,

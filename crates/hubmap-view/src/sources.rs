@@ -1,17 +1,20 @@
 //! Which files belong to which slide.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hubmap_infer::{Masks, OutputKind, OutputPlan, SlideInput, find_slides};
+use hubmap_io::{Location, Stat};
 
 /// What to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewConfig {
-    /// A slide, or a folder of slides.
-    pub slides: PathBuf,
+    /// A slide, or a folder of slides, or their addresses.
+    pub slides: Location,
     /// The output folder of inference, if there are predictions.
     pub predictions: Option<PathBuf>,
     /// The truth, if there is one: a table of run lengths, a folder of mask TIFFs or of QuPath annotations named by the
@@ -26,13 +29,17 @@ pub(crate) struct Sources {
     predictions: Option<OutputPlan>,
     predicted: Option<Masks>,
     truth: Option<Masks>,
+    /// States of slides by address, and when they were asked for.
+    objects: Mutex<HashMap<PathBuf, (Instant, Stat)>>,
 }
+
+/// How long the state of a slide on a store is taken to last; every tile depends on it.
+const OBJECT_LASTS: Duration = Duration::from_secs(30);
 
 impl Sources {
     pub(crate) fn find(config: &ViewConfig) -> Result<Self> {
         let slides = find_slides(std::slice::from_ref(&config.slides))?;
-        let by_id: BTreeMap<String, PathBuf> =
-            slides.iter().map(|slide| (slide.id.clone(), slide.path.clone())).collect();
+        let ids: BTreeSet<String> = slides.iter().map(|slide| slide.id.clone()).collect();
         let predictions = config.predictions.clone().map(|folder| OutputPlan {
             folder,
             kinds: OutputKind::ALL.to_vec(),
@@ -41,9 +48,9 @@ impl Sources {
             part: None,
             scratch: None,
         });
-        let predicted = predictions.as_ref().map(|plan| predicted_masks(plan, &by_id)).transpose()?.flatten();
-        let truth = config.truth.as_deref().map(|path| true_masks(path, &by_id)).transpose()?;
-        Ok(Self { slides, predictions, predicted, truth })
+        let predicted = predictions.as_ref().map(|plan| predicted_masks(plan, &ids)).transpose()?.flatten();
+        let truth = config.truth.as_deref().map(|path| true_masks(path, &ids)).transpose()?;
+        Ok(Self { slides, predictions, predicted, truth, objects: Mutex::default() })
     }
 
     pub(crate) fn slides(&self) -> &[SlideInput] {
@@ -69,15 +76,29 @@ impl Sources {
     /// Stands for the content of a slide's files: another one when one of them is written anew.
     pub(crate) fn stamp(&self, slide: &SlideInput) -> Result<u64> {
         let mut hasher = DefaultHasher::new();
-        let path = &slide.path;
-        let found = std::fs::metadata(path).with_context(|| format!("cannot open {}", path.display()))?;
-        (path, found.len(), found.modified().ok()).hash(&mut hasher);
+        let Stat { n_bytes, modified, e_tag, version } = self.slide_stat(&slide.location)?;
+        (slide.location.path(), n_bytes, modified, e_tag, version).hash(&mut hasher);
         for kind in OutputKind::ALL {
             let Some(path) = self.output(kind, &slide.id) else { continue };
             let found = std::fs::metadata(&path).ok();
             (path, found.map(|found| (found.len(), found.modified().ok()))).hash(&mut hasher);
         }
         Ok(hasher.finish())
+    }
+
+    fn slide_stat(&self, location: &Location) -> hubmap_io::Result<Stat> {
+        if location.as_file().is_some() {
+            return location.stat();
+        }
+        let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((asked, stat)) = objects.get(location.path())
+            && asked.elapsed() < OBJECT_LASTS
+        {
+            return Ok(stat.clone());
+        }
+        let stat = location.stat()?;
+        objects.insert(location.path().to_owned(), (Instant::now(), stat.clone()));
+        Ok(stat)
     }
 }
 
@@ -86,7 +107,7 @@ fn has(masks: &Masks, id: &str) -> bool {
 }
 
 /// The masks of an output folder of inference, or its outlines, or its table; none if it has probabilities only.
-fn predicted_masks(plan: &OutputPlan, slides: &BTreeMap<String, PathBuf>) -> Result<Option<Masks>> {
+fn predicted_masks(plan: &OutputPlan, slides: &BTreeSet<String>) -> Result<Option<Masks>> {
     let folder = &plan.folder;
     let predicts = folder.join("predicts");
     ensure!(
@@ -95,7 +116,7 @@ fn predicted_masks(plan: &OutputPlan, slides: &BTreeMap<String, PathBuf>) -> Res
         folder.display()
     );
     let outlines = [OutputKind::Geojson, OutputKind::GeojsonGz];
-    let has_outlines = slides.keys().any(|id| outlines.iter().any(|&kind| plan.path(kind, id).is_file()));
+    let has_outlines = slides.iter().any(|id| outlines.iter().any(|&kind| plan.path(kind, id).is_file()));
     if predicts.join("masks").is_dir() || !has_outlines {
         let has_table = || {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -108,7 +129,7 @@ fn predicted_masks(plan: &OutputPlan, slides: &BTreeMap<String, PathBuf>) -> Res
 }
 
 /// The truth as `hubmap-evaluate` takes it, or one file of it.
-fn true_masks(path: &Path, slides: &BTreeMap<String, PathBuf>) -> Result<Masks> {
+fn true_masks(path: &Path, slides: &BTreeSet<String>) -> Result<Masks> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if path.is_dir() || name.to_lowercase().ends_with(".csv") {
         return Masks::open(path, slides);
@@ -116,10 +137,10 @@ fn true_masks(path: &Path, slides: &BTreeMap<String, PathBuf>) -> Result<Masks> 
     ensure!(path.is_file(), "cannot open {}: no such file or folder", path.display());
     // The file of one slide: as if it were alone in its folder.
     let id = name.split_once('.').map_or(name, |(id, _)| id);
-    let slide = slides.get_key_value(id).with_context(|| {
-        let ids: Vec<&str> = slides.keys().map(String::as_str).take(5).collect();
+    let slide = slides.get(id).with_context(|| {
+        let ids: Vec<&str> = slides.iter().map(String::as_str).take(5).collect();
         format!("{} belongs to no slide: name it after one of {}", path.display(), ids.join(", "))
     })?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Masks::open(folder, &BTreeMap::from([(slide.0.clone(), slide.1.clone())]))
+    Masks::open(folder, &BTreeSet::from([slide.clone()]))
 }

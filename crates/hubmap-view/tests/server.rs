@@ -124,7 +124,7 @@ fn place(folder: &Path) -> ViewConfig {
     let mut truth = mask(5);
     (300..310).for_each(|y| truth.fill_run(y, 0, 10));
     write_mask_tiff(&path("truth/a.tiff"), &truth, 1).unwrap();
-    ViewConfig { slides: path("slides"), predictions: Some(path("out")), truth: Some(path("truth")) }
+    ViewConfig { slides: path("slides").into(), predictions: Some(path("out")), truth: Some(path("truth")) }
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn tiles_show_what_the_reader_reads() {
     let dzi = server.get("/slides/0/slide.dzi");
     assert_eq!((dzi.status, dzi.header("content-type")), (200, Some("application/xml")));
     assert!(dzi.text().contains("Width=\"1100\" Height=\"700\""), "{}", dzi.text());
-    let reader = hubmap_io::open(&config.slides.join("a.tiff")).unwrap();
+    let reader = hubmap_io::open(&config.slides.path().join("a.tiff")).unwrap();
     let zoom = DeepZoom::new(SIZE);
     for (level, column, row) in [(11, 0, 0), (11, 1, 1), (11, 2, 0), (10, 1, 0), (8, 0, 0), (0, 0, 0)] {
         let answer = server.get(&format!("/slides/0/slide_files/{level}/{column}_{row}.jpeg"));
@@ -347,12 +347,12 @@ fn broken_and_missing_files_harm_nothing_else() {
     assert_eq!(server.get("/slides/0/objects.json").status, 500);
     assert_eq!(server.get("/slides/0/slide_files/11/0_0.jpeg").status, 200);
     // Deleted while it is served.
-    std::fs::remove_file(config.slides.join("a.tiff")).unwrap();
+    std::fs::remove_file(config.slides.path().join("a.tiff")).unwrap();
     let gone = server.get("/slides/0/slide_files/11/1_0.jpeg");
     assert_eq!(gone.status, 404);
     assert!(gone.text().contains("a.tiff"), "{}", gone.text());
     assert_eq!(server.get("/slides/1/slide_files/11/0_0.jpeg").status, 200);
-    slide(&config.slides.join("a.tiff"));
+    slide(&config.slides.path().join("a.tiff"));
     assert_eq!(server.get("/slides/0/slide_files/11/1_0.jpeg").status, 200);
 }
 
@@ -371,7 +371,7 @@ fn what_is_not_there_is_refused_at_the_start() {
         message.contains("d.geojson belongs to no slide") && message.contains("one of a, b"),
         "{message}"
     );
-    let message = refused(&ViewConfig { slides: folder.path().join("nowhere"), ..config.clone() });
+    let message = refused(&ViewConfig { slides: folder.path().join("nowhere").into(), ..config.clone() });
     assert!(message.contains("nowhere"), "{message}");
     // The file of one slide.
     let one = folder.path().join("a.geojson");

@@ -2,6 +2,7 @@
 #![expect(clippy::panic, reason = "a test without its fixture must fail, not be skipped")]
 
 mod command_line;
+mod web_server;
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,6 +13,7 @@ use ndarray::{Array, Dimension};
 use ndarray_npy::{ReadNpyExt, ReadableElement};
 
 pub use command_line::check_command_line;
+pub use web_server::WebServer;
 
 /// Absolute path of a file or folder under `tests/fixtures`.
 ///

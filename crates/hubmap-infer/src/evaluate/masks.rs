@@ -1,6 +1,6 @@
 //! Masks of slides as users have them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -27,12 +27,12 @@ enum Kind {
 }
 
 impl Masks {
-    /// A table of encodings, a folder of mask TIFFs, of annotations, or that inference left; `slides` are paths by id.
+    /// A table of encodings, a folder of mask TIFFs, of annotations, or that inference left, about slides of these ids.
     ///
     /// Of the latter, the masks are read, or if there are none the submission table.
     /// A folder with an annotation file of one of the slides is one of annotations, even if it holds TIFFs,
     /// because those of the competition hold the slides as well. Other JSON files are left alone.
-    pub fn open(path: &Path, slides: &BTreeMap<String, PathBuf>) -> Result<Self> {
+    pub fn open(path: &Path, slide_ids: &BTreeSet<String>) -> Result<Self> {
         let metadata = std::fs::metadata(path).with_context(|| format!("cannot open {}", path.display()))?;
         if !metadata.is_dir() {
             return Ok(Self { path: path.to_owned(), kind: Kind::Table(read_rle_table(path)?) });
@@ -48,14 +48,14 @@ impl Masks {
             let files = ANNOTATION_ENDINGS.iter().map(|ending| folder.join(format!("{id}{ending}")));
             Some((id.clone(), files.into_iter().find(|file| file.is_file())?))
         };
-        let annotations: BTreeMap<_, _> = slides.keys().filter_map(annotation_of).collect();
+        let annotations: BTreeMap<_, _> = slide_ids.iter().filter_map(annotation_of).collect();
         if !annotations.is_empty() {
             return Ok(Self { path: folder, kind: Kind::Annotations(annotations) });
         }
-        let files = find_slides(std::slice::from_ref(&folder)).with_context(|| {
+        let files = find_slides(&[folder.as_path().into()]).with_context(|| {
             format!("neither mask TIFFs nor <id>.json or <id>.geojson of a slide in {}", folder.display())
         })?;
-        let files = files.into_iter().map(|file| (file.id, file.path)).collect();
+        let files = files.into_iter().map(|file| (file.id, file.location.path().to_owned())).collect();
         Ok(Self { path: folder, kind: Kind::Tiffs(files) })
     }
 

@@ -1,16 +1,16 @@
 //! The slides that a user names.
 
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context, Result, bail};
+use hubmap_io::Location;
+use hubmap_jobs::slide_id;
 
 /// A slide to predict.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SlideInput {
-    /// File name without its extension; names all of the slide's outputs.
+    /// Names all of the slide's outputs; see [`slide_id`].
     pub id: String,
-    /// The file.
-    pub path: PathBuf,
+    /// The file, or the object of a store.
+    pub location: Location,
     /// Resolution that counts instead of what the file states.
     pub microns_per_px: Option<f64>,
 }
@@ -18,29 +18,29 @@ pub struct SlideInput {
 /// Extensions that slides have, in lower case.
 const SLIDE_EXTENSIONS: [&str; 3] = ["tif", "tiff", "svs"];
 
-/// The slides that a user names: each a file, or a folder with `.tif`, `.tiff` and `.svs` files.
+/// The slides that a user names: each a file or an address, or a folder of `.tif`, `.tiff` and `.svs` files, or a prefix of
+/// addresses of such objects that ends in a slash (`s3://bucket/slides/`).
 ///
-/// Files in a folder come in the order of their names.
+/// What is in a folder comes in the order of the names.
 /// An error if there is none, or if two have the same id.
-pub fn find_slides(paths: &[PathBuf]) -> Result<Vec<SlideInput>> {
+pub fn find_slides(locations: &[Location]) -> Result<Vec<SlideInput>> {
     let mut slides = Vec::new();
-    for path in paths {
-        let metadata = std::fs::metadata(path)
-            .with_context(|| format!("cannot find slide or folder {}", path.display()))?;
-        if !metadata.is_dir() {
-            slides.push(slide_input(path)?);
+    for location in locations {
+        if let Some(path) = location.as_file() {
+            std::fs::metadata(path)
+                .with_context(|| format!("cannot find slide or folder {}", path.display()))?;
+        }
+        if !location.is_folder() {
+            slides.push(slide_input(location.clone())?);
             continue;
         }
-        let list =
-            || std::fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
-        let mut files = list().with_context(|| format!("cannot list folder {}", path.display()))?;
-        files.retain(|file| is_slide(file));
-        if files.is_empty() {
-            bail!("no slides in {}: it has no .tif, .tiff or .svs file", path.display());
+        let mut found = location.list()?;
+        found.retain(is_slide);
+        if found.is_empty() {
+            bail!("no slides in {location}: it has no .tif, .tiff or .svs file");
         }
-        files.sort();
-        for file in files {
-            slides.push(slide_input(&file)?);
+        for location in found {
+            slides.push(slide_input(location)?);
         }
     }
     if slides.is_empty() {
@@ -58,23 +58,24 @@ pub fn check_ids(slides: &[SlideInput]) -> Result<()> {
         bail!(
             "two slides have the id {}, so their outputs would overwrite each other: {} and {}",
             pair[0].id,
-            pair[0].path.display(),
-            pair[1].path.display()
+            pair[0].location,
+            pair[1].location
         );
     }
     Ok(())
 }
 
-fn slide_input(path: &Path) -> Result<SlideInput> {
-    let id = path.file_stem().and_then(|stem| stem.to_str());
-    let id = id.with_context(|| format!("{} has no Unicode file name to take an id from", path.display()))?;
-    Ok(SlideInput { id: id.to_owned(), path: path.to_owned(), microns_per_px: None })
+fn slide_input(location: Location) -> Result<SlideInput> {
+    let id = slide_id(location.path());
+    let id = id.with_context(|| format!("{location} has no Unicode file name to take an id from"))?;
+    Ok(SlideInput { id, location, microns_per_px: None })
 }
 
-fn is_slide(path: &Path) -> bool {
+fn is_slide(location: &Location) -> bool {
+    let path = location.path();
     let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase);
     !hidden
         && extension.is_some_and(|extension| SLIDE_EXTENSIONS.contains(&extension.as_str()))
-        && path.is_file()
+        && location.as_file().is_none_or(std::path::Path::is_file)
 }

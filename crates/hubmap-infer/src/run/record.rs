@@ -1,9 +1,10 @@
 //! What is known of finished slides: `predicts/done/<id>.json`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
+use hubmap_io::{Location, Stat};
 use serde::{Deserialize, Serialize};
 
 use super::identity::hash_json;
@@ -43,8 +44,8 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    pub(super) fn of(files: &[PathBuf], slide: &SlideInput) -> Result<Self> {
-        let files = files.iter().map(|path| Stamp::of(path)).collect::<Result<_>>()?;
+    pub(super) fn of(files: &[Location], slide: &SlideInput) -> Result<Self> {
+        let files = files.iter().map(Stamp::of).collect::<Result<_>>()?;
         Ok(Self { files, microns_per_px: slide.microns_per_px })
     }
 }
@@ -65,23 +66,25 @@ impl RunFacts {
     }
 }
 
-/// The state of an input file: slides are too large to hash, so that a copy with a new time counts as another.
+/// The state of an input: slides are too large to hash, so that a copy with a new time counts as another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stamp {
     n_bytes: u64,
     /// Seconds and nanoseconds since 1970.
     modified: (u64, u32),
+    /// What a store calls the content of an object, and its version. Files have neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    e_tag: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
 }
 
 impl Stamp {
-    fn of(path: &Path) -> Result<Self> {
-        let attempt = || -> std::io::Result<Self> {
-            let metadata = std::fs::metadata(path)?;
-            // Before 1970 is no time that a file system gives; any constant will do.
-            let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-            Ok(Self { n_bytes: metadata.len(), modified: (modified.as_secs(), modified.subsec_nanos()) })
-        };
-        attempt().with_context(|| format!("cannot open {}", path.display()))
+    fn of(location: &Location) -> Result<Self> {
+        let Stat { n_bytes, modified, e_tag, version } = location.stat()?;
+        // Before 1970 is no time that a file system gives; any constant will do.
+        let modified = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(Self { n_bytes, modified: (modified.as_secs(), modified.subsec_nanos()), e_tag, version })
     }
 }
 

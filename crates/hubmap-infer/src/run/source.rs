@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use hubmap_io::{RasterReader, Size};
+use hubmap_io::{Location, RasterReader, Size};
 
 use crate::journal::BlockJournal;
 use crate::outputs::SlideInput;
@@ -16,12 +16,12 @@ use crate::progress::Progress;
 pub trait RowSource: Send {
     /// The slide's pixels, for its size, resolution and overlay.
     fn open(&self, slide: &SlideInput) -> Result<Box<dyn RasterReader>> {
-        Ok(hubmap_io::open(&slide.path)?)
+        Ok(slide.location.open()?)
     }
 
-    /// The files that the probabilities of a slide are made of; when one changes, the slide is predicted again.
-    fn inputs(&self, slide: &SlideInput) -> Vec<PathBuf> {
-        vec![slide.path.clone()]
+    /// What the probabilities of a slide are made of; when one of them changes, the slide is predicted again.
+    fn inputs(&self, slide: &SlideInput) -> Vec<Location> {
+        vec![slide.location.clone()]
     }
 
     /// The number of blocks, or other units of work, that a slide takes.

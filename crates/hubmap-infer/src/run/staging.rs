@@ -1,40 +1,38 @@
-//! Copies of slides on a disk of this machine.
+//! Copies of inputs on a disk of this machine.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use hubmap_io::Location;
 use tempfile::TempDir;
 
-use crate::outputs::SlideInput;
+use crate::progress::{Interrupted, Progress};
 
 /// What names of folders with copies begin with.
 const PREFIX: &str = "hubmap-";
 
-/// A slide that is read from a copy, which is deleted with this.
+/// A copy of a file or object, which is deleted with this.
 #[derive(Debug)]
-pub(super) struct Staged {
-    pub(super) slide: SlideInput,
+pub(super) struct LocalCopy {
+    pub(super) path: PathBuf,
     _folder: TempDir,
 }
 
-impl Staged {
-    /// Copies a slide, and the files beside it that are read as well, into a folder of its own in `scratch`.
+impl LocalCopy {
+    /// Copies an input into a folder of its own in `scratch`, under its name.
     ///
     /// A process that is killed leaves its copy behind: `scratch` should be a folder that the scheduler empties.
-    pub(super) fn copy(slide: &SlideInput, others: &[PathBuf], scratch: &Path) -> Result<Self> {
-        let what = || format!("cannot copy {} to {}", slide.path.display(), scratch.display());
+    pub(super) fn of(location: &Location, scratch: &Path, progress: &dyn Progress) -> Result<Self> {
+        let what = || format!("cannot copy {location} to {}", scratch.display());
         std::fs::create_dir_all(scratch).with_context(what)?;
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(scratch).with_context(what)?;
-        for path in others.iter().filter(|path| path.parent() == slide.path.parent() && **path != slide.path)
-        {
-            std::fs::copy(path, in_folder(folder.path(), path)).with_context(what)?;
+        let path = folder.path().join(location.path().file_name().unwrap_or_default());
+        let advance =
+            |_| if progress.interrupted() { Err(std::io::ErrorKind::Interrupted.into()) } else { Ok(()) };
+        match location.copy_to(&path, advance) {
+            Err(_) if progress.interrupted() => bail!(Interrupted),
+            other => other.with_context(what)?,
         }
-        let path = in_folder(folder.path(), &slide.path);
-        std::fs::copy(&slide.path, &path).with_context(what)?;
-        Ok(Self { slide: SlideInput { path, ..slide.clone() }, _folder: folder })
+        Ok(Self { path, _folder: folder })
     }
-}
-
-fn in_folder(folder: &Path, path: &Path) -> PathBuf {
-    folder.join(path.file_name().unwrap_or_default())
 }

@@ -18,7 +18,7 @@ fn fixture_runs() -> (tempfile::TempDir, Vec<SlideInput>, Vec<PathBuf>) {
     let folder = tempfile::tempdir().unwrap();
     write_slide(&folder.path().join("a.tiff"), &Array3::zeros((70, 90, 3)), Some(0.5));
     write_slide(&folder.path().join("b.tiff"), &Array3::zeros((41, 33, 3)), None);
-    let slides = find_slides(&[folder.path().to_owned()]).unwrap();
+    let slides = find_slides(&[folder.path().into()]).unwrap();
     let runs = (0..3).map(|i| fixture(&format!("ensemble/run_{i}"))).collect();
     (folder, slides, runs)
 }
@@ -109,7 +109,7 @@ fn large_maps_are_averaged_band_by_band() {
     write_run(&path("one"), "s", &a);
     write_run(&path("two"), "s", &b);
     write_slide(&path("s.tiff"), &Array3::zeros((height, width, 3)), None);
-    let slides = find_slides(&[path("s.tiff")]).unwrap();
+    let slides = find_slides(&[path("s.tiff").into()]).unwrap();
     let ensemble = Ensemble::new(vec![path("one"), path("two")], None).unwrap();
     let plan = plan(&path("out"), &[OutputKind::Npy]);
     let summary = average(&ensemble, &slides, 0.5, &plan);

@@ -17,7 +17,7 @@ fn job(predictions: &Path, truth: &Path, slides: &Path) -> EvaluateJob {
     EvaluateJob {
         predictions: path(predictions),
         truth: path(truth),
-        slides: path(slides),
+        slides: slides.into(),
         unpredicted: Unpredicted::Refuse,
         hausdorff: false,
         sweep: false,

@@ -37,7 +37,7 @@ fn predict(place: &Path, pause: Duration) {
     };
     let slide = |id: &str| SlideInput {
         id: id.to_owned(),
-        path: place.join(format!("{id}.tiff")),
+        location: place.join(format!("{id}.tiff")).into(),
         microns_per_px: None,
     };
     let mut predictors = [predictor(small_config(), model)];
@@ -141,7 +141,8 @@ fn a_record_that_cannot_be_written_lets_nothing_vouch_for_the_slide() {
     make_slides(place);
     let record = out(place).join("predicts/done/small.json");
     std::fs::create_dir_all(record.join("occupied")).unwrap();
-    let slides = [SlideInput { id: "small".into(), path: place.join("small.tiff"), microns_per_px: None }];
+    let slides =
+        [SlideInput { id: "small".into(), location: place.join("small.tiff").into(), microns_per_px: None }];
     let mut predictors =
         [predictor(small_config(), |tiles: &Array4<f32>| Ok(tiles.slice(s![.., ..1, .., ..]).to_owned()))];
     let plan = OutputPlan { kinds: vec![OutputKind::Mask], ..plan(&out(place)) };

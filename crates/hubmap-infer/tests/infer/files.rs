@@ -6,7 +6,7 @@ use hubmap_infer::{
     NpyReader, OutputKind, OutputPlan, Predictor, SlideInput, Summary, find_slides, positive_pixels,
     predict_slides, read_rle_table,
 };
-use hubmap_io::{Mask, Size, TiffSpec, TiffWriter, read_annotations};
+use hubmap_io::{Location, Mask, Size, TiffSpec, TiffWriter, read_annotations};
 use ndarray::{Array3, Array4, Axis, s};
 
 use crate::pipeline::{predictor, small_config};
@@ -61,7 +61,7 @@ pub(crate) fn predicted_folder() -> (tempfile::TempDir, Summary) {
     let discs = [(60, 70, 30), (200, 90, 41), (150, 220, 25)];
     write_slide(&slides.join("b.tiff"), &disc_pixels(Size::new(301, 270), &discs), Some(0.5));
     write_slide(&slides.join("a.tif"), &disc_pixels(Size::new(70, 65), &[]), None);
-    let slides = find_slides(&[slides]).unwrap();
+    let slides = find_slides(&[slides.into()]).unwrap();
     let out = OutputPlan { order: vec!["b".into(), "a".into()], ..plan(&folder.path().join("out")) };
     let summary = predict_slides(&mut [bright()], "model", &slides, &out, &()).unwrap();
     (folder, summary)
@@ -152,18 +152,18 @@ fn a_broken_slide_leaves_no_files_and_the_rest_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let slide = |id: &str| SlideInput {
         id: id.into(),
-        path: folder.path().join(format!("{id}.tiff")),
+        location: folder.path().join(format!("{id}.tiff")).into(),
         microns_per_px: None,
     };
     let pixels = disc_pixels(Size::new(700, 600), &[(100, 100, 50)]);
-    write_slide(&slide("good").path, &pixels, None);
-    std::fs::write(&slide("text").path, "this is no slide").unwrap();
+    write_slide(slide("good").location.path(), &pixels, None);
+    std::fs::write(slide("text").location.path(), "this is no slide").unwrap();
     // Noise does not compress, so a cut file lacks the tiles of its last rows or its directory.
     let noise =
         Array3::from_shape_fn((600, 700, 3), |(y, x, c)| ((y * 7919 + x * 104_729 + c * 31) ^ (x * y)) as u8);
-    write_slide(&slide("cut").path, &noise, None);
-    let bytes = std::fs::read(slide("cut").path).unwrap();
-    std::fs::write(slide("cut").path, &bytes[..bytes.len() * 2 / 3]).unwrap();
+    write_slide(slide("cut").location.path(), &noise, None);
+    let bytes = std::fs::read(slide("cut").location.path()).unwrap();
+    std::fs::write(slide("cut").location.path(), &bytes[..bytes.len() * 2 / 3]).unwrap();
 
     let out = folder.path().join("out");
     let slides = ["cut", "good", "missing", "text"].map(slide);
@@ -188,7 +188,7 @@ fn a_slide_whose_network_fails_half_way_leaves_no_files() {
         Ok(tiles.slice(s![.., ..1, .., ..]).to_owned())
     });
     let out = folder.path().join("out");
-    let slides = [SlideInput { id: "s".into(), path, microns_per_px: None }];
+    let slides = [SlideInput { id: "s".into(), location: path.into(), microns_per_px: None }];
     let summary = predict_slides(&mut [failing], "model", &slides, &plan(&out), &()).unwrap();
     assert_eq!(summary.failed[0].error, "out of memory");
     assert_eq!(files_below(&out), ["predicts/.lock", "summary.json"]);
@@ -200,7 +200,10 @@ fn slides_are_found_by_extension_and_ids_are_unique() {
     for name in ["b.tiff", "a.TIF", "c.svs", "notes.txt", ".hidden.tiff"] {
         std::fs::write(folder.path().join(name), "").unwrap();
     }
-    let find = |paths: &[&str]| find_slides(&paths.iter().map(|p| folder.path().join(p)).collect::<Vec<_>>());
+    let find = |paths: &[&str]| {
+        let locations: Vec<Location> = paths.iter().map(|path| folder.path().join(path).into()).collect();
+        find_slides(&locations)
+    };
     let ids = |slides: Vec<SlideInput>| slides.into_iter().map(|slide| slide.id).collect::<Vec<_>>();
     assert_eq!(ids(find(&[""]).unwrap()), ["a", "b", "c"]);
     assert_eq!(ids(find(&["c.svs", "b.tiff"]).unwrap()), ["c", "b"]);

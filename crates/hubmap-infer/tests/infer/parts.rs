@@ -22,7 +22,7 @@ impl Place {
         let place = Self { folder: tempfile::tempdir().unwrap() };
         for (i, slide) in place.slides().iter().enumerate() {
             let discs = [(40 + 10 * i as i64, 50, 20), (100, 30 + 9 * i as i64, 9)];
-            write_slide(&slide.path, &disc_pixels(Size::new(150, 120), &discs), Some(0.5));
+            write_slide(slide.location.path(), &disc_pixels(Size::new(150, 120), &discs), Some(0.5));
         }
         place
     }
@@ -30,7 +30,7 @@ impl Place {
     fn slides(&self) -> Vec<SlideInput> {
         let path = |id: &str| self.folder.path().join(format!("{id}.tiff"));
         IDS.iter()
-            .map(|id| SlideInput { id: (*id).to_owned(), path: path(id), microns_per_px: None })
+            .map(|id| SlideInput { id: (*id).to_owned(), location: path(id).into(), microns_per_px: None })
             .collect()
     }
 

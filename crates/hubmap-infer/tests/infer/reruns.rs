@@ -26,7 +26,11 @@ impl Place {
     fn new() -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap(), n_calls: Arc::default() };
         for (id, x) in [("a", 30), ("b", 60), ("c", 90)] {
-            write_slide(&place.slide(id).path, &disc_pixels(Size::new(150, 130), &[(x, 60, 25)]), Some(0.5));
+            write_slide(
+                place.slide(id).location.path(),
+                &disc_pixels(Size::new(150, 130), &[(x, 60, 25)]),
+                Some(0.5),
+            );
         }
         place
     }
@@ -34,7 +38,7 @@ impl Place {
     fn slide(&self, id: &str) -> SlideInput {
         SlideInput {
             id: id.to_owned(),
-            path: self.folder.path().join(format!("{id}.tiff")),
+            location: self.folder.path().join(format!("{id}.tiff")).into(),
             microns_per_px: None,
         }
     }
@@ -134,7 +138,11 @@ fn other_settings_models_and_inputs_make_slides_run_again() {
     assert_eq!(run(config.clone(), "model"), 2);
     assert_eq!(run(config.clone(), "another"), 2);
     assert_eq!(run(config.clone(), "another"), 0);
-    write_slide(&place.slide("b").path, &disc_pixels(Size::new(151, 130), &[(60, 60, 20)]), Some(0.5));
+    write_slide(
+        place.slide("b").location.path(),
+        &disc_pixels(Size::new(151, 130), &[(60, 60, 20)]),
+        Some(0.5),
+    );
     assert_eq!(place.run_with(&["a", "b"], config.clone(), "another", &place.plan()), ["b"]);
     let anew = OutputPlan { reuse_finished: false, ..place.plan() };
     assert_eq!(place.run_with(&["a", "b"], config, "another", &anew), ["a", "b"]);
@@ -174,7 +182,7 @@ fn the_submission_holds_the_slides_of_earlier_runs() {
     assert_eq!(ids(), ["b"]);
     // Nor does a slide that fails now.
     run(&["a"], "another");
-    std::fs::write(place.slide("a").path, "damaged").unwrap();
+    std::fs::write(place.slide("a").location.path(), "damaged").unwrap();
     let slides = [place.slide("a")];
     let mut predictors = [place.predictor(small_config())];
     let summary = predict_slides(&mut predictors, "another", &slides, &plan, &()).unwrap();
@@ -312,7 +320,7 @@ fn a_folder_that_another_run_writes_to_is_refused() {
 fn a_slide_that_changes_or_vanishes_while_it_is_predicted_fails_alone() {
     let place = Place::new();
     for vanishes in [false, true] {
-        let path = place.slide("b").path;
+        let path = place.slide("b").location.path().to_owned();
         let victim = path.clone();
         let n_calls = AtomicUsize::new(0);
         let meddling = predictor(small_config(), move |tiles: &Array4<f32>| {

@@ -363,7 +363,7 @@ fn codec_of(source: &Source, directory: &Directory, info: &PageInfo) -> Result<C
                 Ok(codec::APERIO_JPEG_2000_YCBCR | codec::APERIO_JPEG_2000_RGB | codec::JPEG_2000)
             );
             let build = if is_jpeg2000 {
-                "; build it in: `cargo build --release --features hubmap-io/jpeg2000`"
+                "; it takes the feature `jpeg2000` of hubmap-io, which the executables of hubmap have"
             } else {
                 ""
             };

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use hubmap_cli::{CommonArgs, Outcome, UsageError, check_inputs, print_line};
+use hubmap_cli::{CommonArgs, Fault, Outcome, UsageError, check_inputs, print_line};
 use hubmap_infer::{
     EvaluateJob, Evaluation, Progress, Unpredicted, evaluate, markdown_tables, score_table, sweep_figure,
     write_scores_csv, write_sweep_csv,
@@ -73,7 +73,8 @@ impl Args {
             }
         }
         check_inputs([&self.pred, &self.truth, &self.slides])?;
-        let evaluation = evaluate(&self.job(), &Interrupts)?;
+        // There is nothing but inputs.
+        let evaluation = evaluate(&self.job(), &Interrupts).map_err(Fault::or_input)?;
         self.write_files(&evaluation)?;
         if !self.common.json {
             print_table(&score_table(&evaluation))?;

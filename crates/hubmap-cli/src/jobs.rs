@@ -97,7 +97,7 @@ impl SlideArgs {
     pub fn find(&self, shard: Option<Shard>) -> Result<Vec<hubmap_infer::SlideInput>> {
         let mut slides = Vec::new();
         if !self.slides.is_empty() {
-            slides = hubmap_infer::find_slides(&self.slides)?;
+            slides = hubmap_infer::find_slides(&self.slides).map_err(UsageError::mark)?;
         }
         if let Some(manifest) = &self.manifest {
             let entries = hubmap_jobs::read_manifest(manifest).map_err(UsageError::mark)?;

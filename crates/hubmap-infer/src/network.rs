@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use burn::tensor::Device;
+use hubmap_data::Fault;
 use hubmap_models::{ForwardError, InferenceModel, SegModel, SegModelConfig, load_weights};
 use ndarray::Array4;
 
@@ -32,9 +33,10 @@ impl SegmentTiles for Network {
         let (n, _, h, w) = tiles.dim();
         let tiles = tiles.as_standard_layout();
         let values = match tiles.as_slice() {
-            Some(values) => self.model.forward(values, n, h, w)?,
-            None => self.model.forward(&tiles.iter().copied().collect::<Vec<f32>>(), n, h, w)?,
+            Some(values) => self.model.forward(values, n, h, w),
+            None => self.model.forward(&tiles.iter().copied().collect::<Vec<f32>>(), n, h, w),
         };
+        let values = values.map_err(|error| Fault::of_message(&error.to_string()).mark(error))?;
         Ok(Array4::from_shape_vec((n, 1, h, w), values)?)
     }
 }

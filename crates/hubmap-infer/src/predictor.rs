@@ -1,8 +1,8 @@
 //! From a slide to rows of probabilities: blocks, models, views, merge, enlarge, paste (spec section 6).
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use half::f16;
-use hubmap_data::Normalization;
+use hubmap_data::{Fault, Normalization};
 use hubmap_io::{RasterReader, Size};
 use ndarray::{Array2, Array3, ArrayRef2, s};
 
@@ -138,12 +138,13 @@ impl Predictor {
         journal: Option<&mut BlockJournal>,
         progress: &dyn Progress,
     ) -> Result<PredictStats> {
-        ensure!(
-            slide.bands() == 3,
-            "{}: the slide has {} bands, but the networks need the 3 of RGB",
-            slide.path().display(),
-            slide.bands()
-        );
+        if slide.bands() != 3 {
+            bail!(Fault::Input.mark(anyhow!(
+                "{}: the slide has {} bands, but the networks need the 3 of RGB",
+                slide.path().display(),
+                slide.bands()
+            )));
+        }
         let clock = StageClock::default();
         let find_tissue = || TissueMask::find(slide, &self.config.tissue);
         let tissue = self.config.tissue.skip.then(|| clock.time(Stage::Tissue, find_tissue)).transpose()?;

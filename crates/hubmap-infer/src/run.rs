@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use hubmap_files::{FolderLock, remove_unfinished, remove_unfinished_of};
+use hubmap_data::Fault;
 use hubmap_io::{Size, Window};
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +77,9 @@ pub struct FailedSlide {
 /// The content of `summary.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
+    /// Whose fault it is; nobody's in files of before there was this.
+    #[serde(default)]
+    pub kind: Fault,
     /// Settings of the prediction.
     pub settings: serde_json::Value,
     /// What the caller says of the models: a hash of their weights, usually.
@@ -193,8 +197,13 @@ pub fn run_slides<S: RowSource>(
         match outcome {
             Ok(slide) => summary.slides.push(slide),
             Err(error) => {
-                let error = format!("{error:#}");
-                summary.failed.push(FailedSlide { id: slide.id.clone(), path: slide.path.clone(), error });
+                let (kind, error) = (Fault::of(&error), format!("{error:#}"));
+                summary.failed.push(FailedSlide {
+                    id: slide.id.clone(),
+                    path: slide.path.clone(),
+                    error,
+                    kind,
+                });
             }
         }
     }
@@ -299,7 +308,7 @@ impl Run<'_> {
             bail!(Interrupted);
         }
         let files = self.inputs(source, input);
-        let inputs = Inputs::of(&files, input)?;
+        let inputs = Inputs::of(&files, input).map_err(Fault::or_input)?;
         if let Some(summary) = self.finished(input, &inputs) {
             return Ok(summary);
         }
@@ -313,7 +322,8 @@ impl Run<'_> {
 
         let staged =
             self.plan.scratch.as_deref().map(|scratch| Staged::copy(input, &files, scratch)).transpose()?;
-        let slide = source.open(staged.as_ref().map_or(input, |staged| &staged.slide))?;
+        let slide =
+            source.open(staged.as_ref().map_or(input, |staged| &staged.slide)).map_err(Fault::or_input)?;
         let slide = match input.microns_per_px {
             Some(microns_per_px) => hubmap_io::with_resolution(slide, microns_per_px),
             None => slide,
@@ -322,7 +332,8 @@ impl Run<'_> {
         let size = slide.size();
         let n_blocks = source.n_blocks(size);
         self.progress.slide_started(&input.id, n_blocks);
-        let postprocess = Postprocess::for_slide(&self.spec.postprocess, slide, &input.id)?;
+        let postprocess = Postprocess::for_slide(&self.spec.postprocess, slide, &input.id);
+        let postprocess = postprocess.map_err(Fault::or_input)?;
         let mut writer = SlideWriter::create(slide, &input.id, self.spec.threshold, postprocess, self.plan)?;
         let state = self.state(&input.id, &inputs)?;
         if !self.plan.reuse_finished {

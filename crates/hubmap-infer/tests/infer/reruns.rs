@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
+use hubmap_data::Fault;
 use hubmap_files::FolderLock;
 use hubmap_infer::{
     Interrupted, OutputKind, OutputPlan, PostprocessConfig, PredictConfig, Predictor, Progress, SlideInput,
@@ -179,6 +180,7 @@ fn the_submission_holds_the_slides_of_earlier_runs() {
     let mut predictors = [place.predictor(small_config())];
     let summary = predict_slides(&mut predictors, "another", &slides, &plan, &()).unwrap();
     assert_eq!((summary.slides.len(), summary.failed.len()), (0, 1));
+    assert_eq!(summary.failed[0].kind, Fault::Input);
     assert_eq!(ids(), ["b"]);
 }
 
@@ -195,6 +197,7 @@ fn a_slide_that_lost_its_files_has_no_record() {
     let summary = predict_slides(&mut predictors, "model", &slides, &place.plan(), &()).unwrap();
     assert_eq!((summary.slides.len(), summary.failed.len()), (1, 1));
     assert!(summary.failed[0].error.contains("a.png"), "{}", summary.failed[0].error);
+    assert_eq!(summary.failed[0].kind, Fault::Disk);
     assert!(!files_below(&place.out()).iter().any(|file| file.contains("/a.")), "not even the record");
 }
 

@@ -75,10 +75,11 @@ pub struct SlideArgs {
     #[arg(long, value_name = "DIR|FILE", num_args = 1.., required_unless_present = "manifest")]
     pub slides: Vec<PathBuf>,
 
-    /// List of slides, besides or instead of --slides: CSV with the columns path and, if wanted, id and `microns_per_px`,
-    /// or .jsonl with such objects
+    /// List of slides, besides or instead of --slides: CSV with the columns path and, if wanted, id, `microns_per_px`
+    /// and bytes, or .jsonl with such objects
     ///
-    /// Paths in the list are relative to its folder. `microns_per_px` counts instead of what a slide states.
+    /// Paths in the list are relative to its folder. `microns_per_px` counts instead of what a slide states. bytes is the size
+    /// that --shard goes by, so that no job has to ask for it.
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
 }
@@ -92,15 +93,17 @@ impl SlideArgs {
 
     /// All slides, or those of a part.
     ///
-    /// Their order is that of `--slides`, then of the list. Slides that cannot be found have no size, and are dealt out
-    /// last; whoever gets them reports them.
+    /// Their order is that of `--slides`, then of the list. Only slides whose size the list does not state are asked for it.
+    /// Those that cannot be found have no size, and are dealt out last; whoever gets them reports them.
     pub fn find(&self, shard: Option<Shard>) -> Result<Vec<hubmap_infer::SlideInput>> {
         let mut slides = Vec::new();
         if !self.slides.is_empty() {
             slides = hubmap_infer::find_slides(&self.slides).map_err(UsageError::mark)?;
         }
+        let mut stated = vec![None; slides.len()];
         if let Some(manifest) = &self.manifest {
             let entries = hubmap_jobs::read_manifest(manifest).map_err(UsageError::mark)?;
+            stated.extend(entries.iter().map(|entry| entry.bytes));
             slides.extend(entries.into_iter().map(|entry| hubmap_infer::SlideInput {
                 id: entry.id,
                 path: entry.path,
@@ -111,7 +114,8 @@ impl SlideArgs {
         let Some(shard) = shard else { return Ok(slides) };
         let n_bytes =
             |slide: &hubmap_infer::SlideInput| std::fs::metadata(&slide.path).map_or(0, |file| file.len());
-        let sizes: Vec<u64> = slides.iter().map(n_bytes).collect();
+        let sizes = slides.iter().zip(stated);
+        let sizes: Vec<u64> = sizes.map(|(slide, stated)| stated.unwrap_or_else(|| n_bytes(slide))).collect();
         let mine = shard.select(&sizes);
         tracing::info!("part {shard}: {} of {} slides", mine.len(), slides.len());
         Ok(mine.into_iter().map(|place| slides[place].clone()).collect())
@@ -130,5 +134,25 @@ mod tests {
         assert!(shard("4/4").is_err() && shard("all").is_err());
         assert_eq!(part_name(Shard::new(1, 4).unwrap()), "1-of-4");
         assert_eq!(ShardArgs { shard: None }.shard().unwrap(), None);
+    }
+
+    #[cfg(feature = "inference")]
+    #[test]
+    fn a_list_is_divided_by_the_sizes_that_it_states() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("slides.csv");
+        let slides = SlideArgs { slides: Vec::new(), manifest: Some(list.clone()) };
+        let parts = |text: &str| {
+            std::fs::write(&list, text).unwrap();
+            [0, 1].map(|part| {
+                let part = slides.find(Some(Shard::new(part, 2).unwrap())).unwrap();
+                part.into_iter().map(|slide| slide.id).collect::<Vec<_>>().join(" ")
+            })
+        };
+        assert_eq!(parts("path,bytes\na.svs,1\nb.svs,2\nc.svs,3\n"), ["c", "a b"]);
+        // The file is another by now; the list counts, where it says something.
+        std::fs::write(folder.path().join("b.svs"), [0; 9]).unwrap();
+        assert_eq!(parts("path,bytes\na.svs,1\nb.svs,2\nc.svs,3\n"), ["c", "a b"]);
+        assert_eq!(parts("path,bytes\na.svs,1\nb.svs,\nc.svs,3\n"), ["b", "a c"]);
     }
 }

@@ -30,9 +30,12 @@ fn run(args: &Args, progress: &hubmap_cli::Progress) -> Result<Outcome> {
     let config = args.settings()?;
     let devices = args.networks.device.devices();
     // With fewer slides than devices all devices share each slide; else every slide has one of its own.
-    let groups: Vec<_> =
-        if slides.len() < devices.len() { vec![&devices[..]] } else { devices.chunks(1).collect() };
-    let predictors = groups.into_iter().map(|devices| folder.predictor_on(config.clone(), devices));
+    let n_shared = if slides.len() < devices.len() { devices.len() } else { 1 };
+    let groups = devices.chunks(n_shared).zip(args.networks.device.specs().chunks(n_shared));
+    let predictors = groups.map(|(devices, specs)| -> Result<_> {
+        let names: Vec<_> = specs.iter().map(ToString::to_string).collect();
+        Ok(folder.predictor_on(config.clone(), devices)?.on_device(names.join(",")))
+    });
     let mut predictors = predictors.collect::<Result<Vec<_>>>()?;
     tracing::info!("{} from {}, {} weights", folder.model, folder.path.display(), folder.checkpoints.len());
     let summary = predict_slides(&mut predictors, &model, &slides, &plan, &InferBars::new(progress))?;

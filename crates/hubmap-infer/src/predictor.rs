@@ -69,6 +69,8 @@ pub struct Predictor {
     replicas: Vec<Replica>,
     normalization: Normalization,
     config: PredictConfig,
+    /// Name of the device or devices.
+    pub(crate) device: Option<String>,
 }
 
 impl Predictor {
@@ -100,7 +102,13 @@ impl Predictor {
         normalization.validate()?;
         config.validate()?;
         let replicas = replicas.into_iter().map(|models| Replica { models }).collect();
-        Ok(Self { replicas, normalization, config })
+        Ok(Self { replicas, normalization, config, device: None })
+    }
+
+    /// The same predictor with the name of its device, or of several with commas, for the records of slides.
+    #[must_use]
+    pub fn on_device(self, name: impl Into<String>) -> Self {
+        Self { device: Some(name.into()), ..self }
     }
 
     /// The settings in use.
@@ -205,6 +213,7 @@ impl std::fmt::Debug for Predictor {
             .field("n_replicas", &self.replicas.len())
             .field("normalization", &self.normalization)
             .field("config", &self.config)
+            .field("device", &self.device)
             .finish()
     }
 }

@@ -1,6 +1,7 @@
 //! Predicting many slides and leaving their files.
 
 mod identity;
+mod maker;
 mod parts;
 mod queue;
 mod record;
@@ -11,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use hubmap_files::{FolderLock, remove_unfinished, remove_unfinished_of};
 use hubmap_data::Fault;
+use hubmap_files::{FolderLock, remove_unfinished, remove_unfinished_of};
 use hubmap_io::{Size, Window};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,7 @@ use record::{Identity, Inputs, RunFacts, SlideRecord};
 use staging::Staged;
 
 pub use identity::hash_files;
+pub use maker::Maker;
 pub use parts::join_parts;
 pub use source::{RowSource, SlideState};
 
@@ -61,6 +63,9 @@ pub struct SlideSummary {
     /// Whether an earlier run did all this, and nothing was to be done in this one.
     #[serde(default)]
     pub reused: bool,
+    /// Who did it; not known of slides from before there was this.
+    #[serde(default)]
+    pub made_by: Option<Maker>,
 }
 
 /// A slide that could not be predicted.
@@ -72,14 +77,14 @@ pub struct FailedSlide {
     pub path: PathBuf,
     /// Why.
     pub error: String,
+    /// Whose fault it is; nobody's in files of before there was this.
+    #[serde(default)]
+    pub kind: Fault,
 }
 
 /// The content of `summary.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Whose fault it is; nobody's in files of before there was this.
-    #[serde(default)]
-    pub kind: Fault,
     /// Settings of the prediction.
     pub settings: serde_json::Value,
     /// What the caller says of the models: a hash of their weights, usually.
@@ -213,6 +218,14 @@ pub fn run_slides<S: RowSource>(
     summary.total_seconds = start.elapsed().as_secs_f64();
     write_json(&plan.summary(), &summary)?;
     Ok(summary)
+}
+
+/// What the record of a slide says of it, if a run has finished it and the record can be read.
+///
+/// Its resolution is what predictions went by, which may be better than that of the slide's file
+/// ([`SlideInput::microns_per_px`]).
+pub fn finished_slide(plan: &OutputPlan, id: &str) -> Option<SlideSummary> {
+    SlideRecord::read(plan, id).map(|record| record.summary)
 }
 
 /// Makes the folder of a run its own and cleans it of what killed runs left.
@@ -373,6 +386,7 @@ impl Run<'_> {
             total_seconds,
             blocks_per_second: n_blocks as f64 / total_seconds,
             reused: false,
+            made_by: Some(Maker::this(source.device())),
         };
         let record = SlideRecord {
             identity: self.identity.clone(),

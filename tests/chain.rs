@@ -82,7 +82,7 @@ fn start_from_files(out: &str, config: &str, folder: &str) {
     }
     let start = format!("train.start_encoder={config}");
     let args = ["--config", config, "--out", out, "--fold", "0", "--set", &start];
-    run(executable("hubmap-train"), args).assert_error(1, &["train.start_encoder", "small.toml"]);
+    run(executable("hubmap-train"), args).assert_error(65, &["train.start_encoder", "small.toml"]);
 }
 
 #[test]

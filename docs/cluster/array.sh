@@ -5,6 +5,8 @@
 #
 # Slurm sends SIGTERM two minutes before the time limit and on preemption; the command saves what it has, ends with 75, and
 # the task goes back into the queue. So does one that was killed, for lack of memory or by someone, but three times at most.
+# One that ended with 71 wants more memory than the array has: submit the same array again with more (--mem); the slides that
+# are done stay done.
 # A task whose node is lost goes back by Slurm's own --requeue. Whatever happens, the same command goes on where it was.
 #SBATCH --job-name=hubmap
 #SBATCH --requeue

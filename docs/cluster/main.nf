@@ -2,8 +2,9 @@
 //
 //   nextflow run main.nf --model model --manifest slides.csv --out results --parts 16
 //
-// Tasks write into one folder that all of them see. A task that was killed is tried again, with more memory, and goes
-// on where it was; with -resume, tasks that are done are not run again, and those that are run again skip the slides
+// Tasks write into one folder that all of them see. A task that was killed or had too little memory (71, 134, 137) is
+// tried again, with more of it, and so is one that was interrupted (75, 143); it goes on where it was. A broken input
+// (65) is not tried again; with -resume, tasks that are done are not run again, and those that are run again skip the slides
 // that are done.
 nextflow.enable.dsl = 2
 
@@ -15,7 +16,7 @@ params.parts = 1
 process infer {
     cpus 4
     memory { 4.GB * task.attempt }
-    errorStrategy { task.exitStatus in [75, 137, 143] ? 'retry' : 'finish' }
+    errorStrategy { task.exitStatus in [71, 75, 134, 137, 143] ? 'retry' : 'finish' }
     maxRetries 3
 
     input:

@@ -24,7 +24,7 @@ GROOVY_LINT = "npm-groovy-lint@15"
 # Kubernetes tells a pod its own number by this, and nothing tells it how many there are.
 N_JOBS_VARIABLE = "JOB_COMPLETIONS"
 # Exit codes, as docs/reference/exit-codes.md has them.
-USAGE, INTERRUPTED, KILLED = 2, 75, 137
+USAGE, BAD_INPUT, MEMORY, INTERRUPTED, ABORTED, KILLED, TERMINATED = 2, 65, 71, 75, 134, 137, 143
 
 
 def path(name):
@@ -117,10 +117,14 @@ def check_job(executables):
     for name in ("model", "manifest", "out", "scratch"):
         ensure(any(arguments[name].startswith(mount) for mount in mounts), "job.yaml: --%s is on no volume" % name)
 
-    final = [rule["onExitCodes"] for rule in spec["podFailurePolicy"]["rules"] if rule["action"] == "FailJob"]
-    codes = {code for rule in final for code in rule["values"]}
-    ensure(USAGE in codes, "job.yaml: wrong usage is tried again")
-    ensure(not codes & {INTERRUPTED, KILLED}, "job.yaml: what was interrupted is not tried again")
+    codes = {"FailJob": set(), "FailIndex": set()}
+    for rule in spec["podFailurePolicy"]["rules"]:
+        if rule["action"] != "Ignore":
+            codes[rule["action"]].update(rule["onExitCodes"]["values"])
+            ensure(rule["onExitCodes"]["containerName"] == container["name"], "job.yaml: codes of another container")
+    ensure(codes["FailJob"] == {USAGE}, "job.yaml: wrong usage, and nothing else, is to end all parts")
+    ensure(codes["FailIndex"] == {BAD_INPUT, MEMORY}, "job.yaml: what another pod cannot do better is tried again, or more")
+    ensure(spec["backoffLimitPerIndex"] > 0, "job.yaml: parts are not given up by themselves, or never tried again")
     ensure(spec["template"]["spec"]["restartPolicy"] == "Never", "job.yaml: podFailurePolicy needs restartPolicy Never")
     check_part(executables, variables, arguments["shard"])
     print("job.yaml: %d parts, as the contract has it" % spec["completions"])
@@ -143,6 +147,23 @@ def check_part(executables, variables, shard):
         ensure(part in found.stderr, "hubmap-infer does not take %sfrom job.yaml's variables:\n%s" % (part, found.stderr))
 
 
+def check_retries():
+    """What Nextflow tries again: what was interrupted, and what had too little memory."""
+    (listed,) = re.findall(r"task\.exitStatus in \[([\d, ]+)\]", read("main.nf"))
+    codes = {int(code) for code in listed.split(",")}
+    ensure(codes == {MEMORY, INTERRUPTED, ABORTED, KILLED, TERMINATED}, "main.nf: these are tried again: %s" % listed)
+    ensure("task.attempt }" in read("main.nf"), "main.nf: a task that had too little memory gets no more")
+    print("main.nf: tries again after %s" % listed)
+
+
+def check_codes(executables):
+    """The codes here are those that the executables name in their help."""
+    program = os.path.join(executables.folder, "hubmap-infer")
+    text = subprocess.run([program, "--help"], check=True, capture_output=True, text=True).stdout
+    known = {int(code) for code in re.findall(r"^  (\d+) +", text.split("Exit codes:")[1], re.M)}
+    ensure(known == {0, 1, USAGE, 3, BAD_INPUT, MEMORY, INTERRUPTED}, "the exit codes of hubmap-infer are %s" % known)
+
+
 def check_nextflow():
     npx = shutil.which("npx")
     if not (npx and shutil.which("java")):
@@ -161,7 +182,9 @@ def main():
     tool("shellcheck", path("array.sh"), path("pipeline.sh"))
     tool("hadolint", path("Containerfile"))
     tool("kubernetes-validate", "--strict", "--quiet", path("job.yaml"))
+    check_codes(executables)
     check_job(executables)
+    check_retries()
     tool("snakefmt", "--check", path("Snakefile"))
     # A project of any names; an image stands for the environment that the lint wants for each rule.
     names = ["slides=HUBMAP", "settings=mine.toml", "manifest=slides.csv", "work=work", "image=hubmap.sif"]

@@ -91,9 +91,11 @@ class Bench:
     def program(self, name):
         return os.path.join(self.binaries, "hubmap-" + name)
 
-    def manifest(self, name, slides):
+    def manifest(self, name, slides, sizes=False):
         with open(self.path(name), "w", encoding="utf-8") as file:
-            file.write("path\n" + "".join(slide + "\n" for slide in slides))
+            file.write("path,bytes\n" if sizes else "path\n")
+            for slide in slides:
+                file.write("%s,%d\n" % (slide, os.path.getsize(slide)) if sizes else slide + "\n")
         return self.path(name)
 
     def infer(self, manifest, out, *more):
@@ -128,6 +130,23 @@ class Bench:
             "writes": sum(counts.get(name, 0) for name in WRITES.split()),
             "bytes": sum(sizes),
         }
+
+    def asked(self):
+        """Calls about names that a part of nothing makes, for each slide of its list: without sizes in it, and with them."""
+        counts = []
+        for sizes in (False, True):
+            log = self.path("strace.txt")
+            one, all_of_them = self.slides[:1], self.slides
+            found = []
+            for slides in (one, all_of_them):
+                manifest, out = self.manifest("asked.csv", slides, sizes), self.path("asked-%d-%d" % (sizes, len(slides)))
+                # More parts than slides: the last has none.
+                command = self.infer(manifest, out, "--shard", "%d/%d" % (len(all_of_them), len(all_of_them) + 1))
+                run("strace", "-f", "-c", "-e", "trace=file", "-o", log, *command)
+                with open(log, encoding="utf-8") as file:
+                    found.append(int(re.search(r"(\d+)\s+(?:\d+\s+)?total", file.read())[1]))
+            counts.append((found[1] - found[0]) / (len(all_of_them) - 1))
+        return counts
 
     def per_slide(self, *more):
         """What each further slide of the larger size costs."""
@@ -205,13 +224,13 @@ def simulate(costs):
         seconds = [costs["open"] + per_mp * n for n in mp]
         best = sum(seconds) / sum(1 / speed for speed in speeds)
         print("\nnodes of %s: %.2f s/MP, %d of them, best possible %.2f h" % (name, per_mp, N_NODES, best / 3600))
-        print("%8s %18s %18s %18s %12s" % ("parts", "by size", "list[i::n]", "one node at half", "stats"))
+        print("%8s %18s %18s %18s %12s" % ("parts", "by size", "list[i::n]", "one node at half", "sizes asked"))
         for n_parts in (N_NODES, 4 * N_NODES, 10 * N_NODES):
             by_size, dealt = divide(sizes, n_parts), [range(part, N_SLIDES, n_parts) for part in range(n_parts)]
             slow = [speeds[0] * SLOW, *speeds[1:]]
             spans = [makespan(by_size, seconds, costs["start"], speeds), makespan(dealt, seconds, costs["start"], speeds)]
             spans.append(makespan(by_size, seconds, costs["start"], slow))
-            # Every part asks for the size of every slide.
+            # Every part asks for the size of every slide, unless the list has a column `bytes`.
             n_stats = n_parts * N_SLIDES
             words = ["%.2f h (+%.0f %%)" % (span / 3600, 100 * (span / best - 1)) for span in spans]
             print("%8d %18s %18s %18s %10.1f M" % (n_parts, *words, n_stats / 1e6))
@@ -223,7 +242,7 @@ def simulate(costs):
         print("of what the file system does: %.2f %% of the calls, %.0f %% of the bytes (%.0f %% with fewer outputs)" % (
             100 * rates[0] / FS_CALLS, 100e9 * (rates[1] + rates[2]) / FS_BYTES, 100e9 * (rates[1] + rates[3]) / FS_BYTES))
     for n_parts in (N_NODES, 10 * N_NODES):
-        print("start of %d parts: %.0f s of metadata server for the sizes" % (n_parts, n_parts * N_SLIDES / FS_CALLS))
+        print("start of %d parts: %.0f s of metadata server for the sizes; none if the list states them" % (n_parts, n_parts * N_SLIDES / FS_CALLS))
 
 
 def main():
@@ -253,6 +272,7 @@ def main():
         for what, found in (("every output", every), (SMALL, small)):
             words = "a slide of %.1f MP, %s: %.0f metadata calls, %.0f reads, %.0f writes, %.1f MB left"
             print(words % (mp, what, found["metadata"], found["reads"], found["writes"], found["bytes"] / 1e6))
+        print("asked by every part, for each slide of the list: %.2f calls; %.2f if the list states sizes" % tuple(bench.asked()))
         n_calls = first["metadata"] - every["metadata"]
         words = "start %.2f s and %d metadata calls; %.2f s for each slide; %.3f s/MP on one thread, with these small weights"
         print(words % (start, n_calls, open_slide, per_mp))

@@ -98,7 +98,7 @@ impl InspectArgs {
         if !json {
             report.lines().iter().try_for_each(|line| print_line(line))?;
         }
-        Ok(Outcome { summary: serde_json::to_value(&report)?, n_failed })
+        Ok(Outcome::with_failed(serde_json::to_value(&report)?, n_failed))
     }
 }
 

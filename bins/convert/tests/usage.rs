@@ -109,7 +109,7 @@ fn run_lengths_become_masks_and_come_back() {
 
     convert(&["rle", &path("in.csv"), "--out", &path("x")]).assert_error(2, &["--slides or --size"]);
     convert(&["rle", &path("in.csv"), "--size", "2x2", "--out", &path("x")])
-        .assert_error(1, &["in.csv", "id a"]);
+        .assert_error(65, &["in.csv", "id a"]);
     convert(&["rle", &path("masks"), "--out", &path("x.txt")]).assert_error(2, &["x.txt", ".csv"]);
     convert(&["rle", &path("nowhere"), "--out", &path("x.csv")]).assert_error(2, &["nowhere"]);
 }
@@ -119,12 +119,12 @@ fn wrong_files_end_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.tiff");
     std::fs::write(&text, "this is no TIFF file").unwrap();
-    convert(&["inspect", text.to_str().unwrap()]).assert_error(1, &["text.tiff", "not a TIFF file"]);
+    convert(&["inspect", text.to_str().unwrap()]).assert_error(65, &["text.tiff", "not a TIFF file"]);
     convert(&["inspect", "nowhere.tiff"]).assert_error(2, &["nowhere.tiff", "no such file"]);
     let bytes = std::fs::read(fixture("numerics/14_e2e/slide.tiff")).unwrap();
     std::fs::write(&text, &bytes[..bytes.len() / 2]).unwrap();
     let ran = convert(&["inspect", text.to_str().unwrap(), "--sha256", "--json"]);
-    assert!([1, 3].contains(&ran.code) && !ran.stderr.contains("panicked"), "{ran:?}");
+    assert!([65, 3].contains(&ran.code) && !ran.stderr.contains("panicked"), "{ran:?}");
 }
 
 const WEIGHTS: &str = "models/tiny_trained_unet_regnety_002.f16.safetensors";
@@ -204,17 +204,17 @@ fn weights_become_safetensors() {
     let same = path("f32.safetensors");
     convert(&["weights", &same, &same]).assert_error(2, &["is the file to read"]);
     let other = ["weights", weights, &path("x"), "--attention", "scse"];
-    convert(&other).assert_error(1, &["unet-regnety_002-scse, but of unet-regnety_002", "missing"]);
+    convert(&other).assert_error(65, &["unet-regnety_002-scse, but of unet-regnety_002", "missing"]);
     let small = fixture("models/pth_small/torch1.7_zip.pth");
     convert(&["weights", small.to_str().unwrap(), &path("x")])
-        .assert_error(1, &["cannot tell which network"]);
+        .assert_error(65, &["cannot tell which network"]);
     convert(&["weights", "nowhere.pth"]).assert_error(2, &["nowhere.pth", "no such file"]);
     convert(&["weights", &path("")]).assert_error(1, &["cannot read"]);
     let text = path("notes.pth");
     std::fs::write(&text, "these are notes about weights, and no weights; they are not read as such")
         .unwrap();
     convert(&["weights", &text])
-        .assert_error(1, &["notes.pth", "neither safetensors nor a PyTorch checkpoint"]);
+        .assert_error(65, &["notes.pth", "neither safetensors nor a PyTorch checkpoint"]);
     convert(&["weights", weights, &path("nowhere/x.safetensors")])
         .assert_error(2, &["nowhere", "no such file or folder"]);
     assert_eq!(files_under(folder.path()), ["f16.safetensors", "f32.safetensors", "notes.pth"]);

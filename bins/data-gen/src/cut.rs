@@ -62,6 +62,7 @@ impl CutArgs {
             Some(shard) => cuts::generate_part(&self.input, &self.output, &config, shard, &bars)?,
         };
         progress.line(&report.to_string());
-        Ok(Outcome { n_failed: report.failures.len(), summary: serde_json::to_value(&report)? })
+        let failed: Vec<_> = report.failures.iter().map(|slide| slide.kind).collect();
+        Ok(Outcome::of_list(serde_json::to_value(&report)?, report.slides.len(), &failed))
     }
 }

@@ -30,7 +30,7 @@ fn wrong_and_empty_folders_are_named() {
     data_gen(&place.path().join("nowhere"), &output, &[])
         .assert_error(2, &["no such file or folder", "nowhere"]);
     std::fs::create_dir(place.path().join("empty")).unwrap();
-    data_gen(&place.path().join("empty"), &output, &[]).assert_error(1, &["empty"]);
+    data_gen(&place.path().join("empty"), &output, &[]).assert_error(65, &["empty"]);
     assert!(files_under(&output).is_empty());
 }
 
@@ -52,7 +52,19 @@ fn a_truncated_slide_is_reported_and_leaves_no_splits() {
     assert!(ran.stderr.contains(name), "{ran:?}");
     let summary: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(summary["failures"].as_array().map(Vec::len), Some(1));
+    assert_eq!(summary["failures"][0]["kind"], "input");
     assert!(!files_under(&output).iter().any(|f| f.starts_with("SPLITS")), "splits would lack a slide");
+
+    for entry in std::fs::read_dir(input.join("train")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "tiff") {
+            std::fs::write(path, "no slide any more").unwrap();
+        }
+    }
+    let ran = data_gen(&input, &output, &["--json"]);
+    assert!(ran.code == 65 && ran.stderr.contains("2 of 2 inputs failed"), "{ran:?}");
+    let summary: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(summary["failures"].as_array().map(Vec::len), Some(2));
 }
 
 #[test]

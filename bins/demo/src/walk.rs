@@ -81,6 +81,7 @@ pub(crate) fn walk(args: &Args, progress: &Progress) -> Result<Outcome> {
     progress.note("4/5 predicting the unseen slide, 2 folds and 8 views (hubmap-infer)");
     let folder = ModelFolder::open(report.run.path(), ArchitectureFlags::default())?;
     let predictor = folder.predictor(config.section("infer")?, &device)?;
+    let predictor = predictor.on_device(networks.device.to_string());
     let plan = OutputPlan {
         folder: out.join("results"),
         kinds: OutputKind::ALL.to_vec(),

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Parser;
 use hubmap_cli::{
-    CommonArgs, Config, ConfigArgs, InferBars, Outcome, Progress, ShardArgs, SlideArgs, UsageError,
+    CommonArgs, Config, ConfigArgs, Fault, InferBars, Outcome, Progress, ShardArgs, SlideArgs, UsageError,
     check_inputs, choice, part_name,
 };
 use hubmap_infer::{Ensemble, OutputKind, OutputPlan, PredictConfig, id_order, run_slides};
@@ -73,7 +73,7 @@ fn run(args: &Args, progress: &Progress) -> Result<Outcome> {
     }
     let shard = args.shard.shard()?;
     let slides = args.slides.find(shard)?;
-    ensemble.check(&slides)?;
+    ensemble.check(&slides).map_err(Fault::or_input)?;
     let order = args.sample_submission.as_deref().map(id_order).transpose()?.unwrap_or_default();
     let plan = OutputPlan {
         folder: args.out.clone(),
@@ -86,12 +86,8 @@ fn run(args: &Args, progress: &Progress) -> Result<Outcome> {
     let spec = ensemble.run_spec(config.threshold, config.postprocess);
     let sources = std::slice::from_mut(&mut ensemble);
     let summary = run_slides(sources, &spec, &slides, &plan, &InferBars::new(progress))?;
-    ensure!(
-        !summary.slides.is_empty() || slides.is_empty(),
-        "none of {} slides could be averaged",
-        slides.len()
-    );
-    Ok(Outcome { summary: serde_json::to_value(&summary)?, n_failed: summary.failed.len() })
+    let failed: Vec<_> = summary.failed.iter().map(|slide| slide.kind).collect();
+    Ok(Outcome::of_list(serde_json::to_value(&summary)?, summary.slides.len(), &failed))
 }
 
 fn main() -> ExitCode {

@@ -101,7 +101,7 @@ fn wrong_usage_is_named() {
     let partial = dir.path().join("partial");
     std::fs::create_dir_all(partial.join("predicts/raw")).unwrap();
     std::fs::copy(a.join("predicts/raw/a.npy"), partial.join("predicts/raw/a.npy")).unwrap();
-    ensemble(dir.path(), &[a, &partial], &[]).assert_error(1, &["partial lacks b"]);
+    ensemble(dir.path(), &[a, &partial], &[]).assert_error(65, &["partial lacks b"]);
     let out = dir.path().join("out");
     std::fs::create_dir_all(out.join("predicts/raw")).unwrap();
     ensemble(dir.path(), &[a, &out], &[]).assert_error(2, &["is one of the runs"]);

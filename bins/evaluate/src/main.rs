@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use hubmap_cli::{CommonArgs, Outcome, check_inputs, check_output, location, print_line};
+use hubmap_cli::{CommonArgs, Fault, Outcome, check_inputs, check_output, location, print_line};
 use hubmap_infer::{
     EvaluateJob, Evaluation, Progress, Unpredicted, evaluate, markdown_tables, score_table, sweep_figure,
     write_scores_csv, write_sweep_csv,
@@ -71,7 +71,9 @@ impl Args {
             check_output(path, [&self.pred, &self.truth])?;
         }
         check_inputs([&self.pred, &self.truth])?;
-        let evaluation = evaluate(&self.job(location(&self.slides)?), &Interrupts)?;
+        // There is nothing but inputs.
+        let evaluation =
+            evaluate(&self.job(location(&self.slides)?), &Interrupts).map_err(Fault::or_input)?;
         self.write_files(&evaluation)?;
         if !self.common.json {
             print_table(&score_table(&evaluation))?;

@@ -99,11 +99,11 @@ fn flags_of_others_are_refused() {
 fn wrong_tables_are_named() {
     let dir = tempfile::tempdir().unwrap();
     place(dir.path(), "id,predicted\nb,6 10\n");
-    evaluate(dir.path(), &[]).assert_error(1, &["truth.csv", "b"]);
+    evaluate(dir.path(), &[]).assert_error(65, &["truth.csv", "b"]);
     std::fs::write(dir.path().join("pred.csv"), "id,predicted\na,6 10 9\n").unwrap();
-    evaluate(dir.path(), &[]).assert_error(1, &["pred.csv"]);
+    evaluate(dir.path(), &[]).assert_error(65, &["pred.csv"]);
     std::fs::write(dir.path().join("pred.csv"), "id,predicted\na,1199 10\n").unwrap();
-    evaluate(dir.path(), &[]).assert_error(1, &["a", "40x30"]);
+    evaluate(dir.path(), &[]).assert_error(65, &["a", "40x30"]);
     std::fs::rename(dir.path().join("pred.csv"), dir.path().join("pred_.csv")).unwrap();
     evaluate(dir.path(), &[]).assert_error(2, &["pred.csv; did you mean", "pred_.csv?"]);
 }

@@ -4,8 +4,8 @@ mod args;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
-use hubmap_cli::{InferBars, Outcome, check_inputs, part_name};
+use anyhow::Result;
+use hubmap_cli::{Fault, InferBars, Outcome, check_inputs, part_name};
 use hubmap_infer::{ArchitectureFlags, ModelFolder, OutputPlan, hash_files, id_order, predict_slides};
 
 use crate::args::Args;
@@ -15,7 +15,8 @@ fn run(args: &Args, progress: &hubmap_cli::Progress) -> Result<Outcome> {
     check_inputs([&args.model].into_iter().chain(args.slides.inputs()).chain(&args.sample_submission))?;
     let shard = args.shard.shard()?;
     let slides = args.slides.find(shard)?;
-    let folder = ModelFolder::open(&args.model, ArchitectureFlags { encoder, decoder, attention })?;
+    let flags = ArchitectureFlags { encoder, decoder, attention };
+    let folder = ModelFolder::open(&args.model, flags).map_err(Fault::or_input)?;
     let order = args.sample_submission.as_deref().map(id_order).transpose()?.unwrap_or_default();
     let plan = OutputPlan {
         folder: args.out.clone(),
@@ -29,18 +30,17 @@ fn run(args: &Args, progress: &hubmap_cli::Progress) -> Result<Outcome> {
     let config = args.settings()?;
     let devices = args.networks.device.devices();
     // With fewer slides than devices all devices share each slide; else every slide has one of its own.
-    let groups: Vec<_> =
-        if slides.len() < devices.len() { vec![&devices[..]] } else { devices.chunks(1).collect() };
-    let predictors = groups.into_iter().map(|devices| folder.predictor_on(config.clone(), devices));
+    let n_shared = if slides.len() < devices.len() { devices.len() } else { 1 };
+    let groups = devices.chunks(n_shared).zip(args.networks.device.specs().chunks(n_shared));
+    let predictors = groups.map(|(devices, specs)| -> Result<_> {
+        let names: Vec<_> = specs.iter().map(ToString::to_string).collect();
+        Ok(folder.predictor_on(config.clone(), devices)?.on_device(names.join(",")))
+    });
     let mut predictors = predictors.collect::<Result<Vec<_>>>()?;
     tracing::info!("{} from {}, {} weights", folder.model, folder.path.display(), folder.checkpoints.len());
     let summary = predict_slides(&mut predictors, &model, &slides, &plan, &InferBars::new(progress))?;
-    ensure!(
-        !summary.slides.is_empty() || slides.is_empty(),
-        "none of {} slides could be predicted",
-        slides.len()
-    );
-    Ok(Outcome { summary: serde_json::to_value(&summary)?, n_failed: summary.failed.len() })
+    let failed: Vec<_> = summary.failed.iter().map(|slide| slide.kind).collect();
+    Ok(Outcome::of_list(serde_json::to_value(&summary)?, summary.slides.len(), &failed))
 }
 
 fn main() -> ExitCode {

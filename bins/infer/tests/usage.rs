@@ -72,7 +72,7 @@ fn an_empty_folder_is_named() {
     let place = Place::new();
     std::fs::create_dir(place.path("empty")).unwrap();
     let ran = place.infer(&fixture(WEIGHTS), &place.path("empty"), &[]);
-    ran.assert_error(1, &["empty", ".tiff"]);
+    ran.assert_error(2, &["empty", ".tiff"]);
     assert!(place.outputs().is_empty());
 }
 
@@ -96,7 +96,7 @@ fn a_fold_without_its_weights_is_named() {
     )
     .unwrap();
     let ran = place.infer(&place.path("run"), &slide, &[]);
-    ran.assert_error(1, &["fold_0/models", "checkpoint"]);
+    ran.assert_error(65, &["fold_0/models", "checkpoint"]);
     assert!(place.outputs().is_empty());
 }
 
@@ -136,7 +136,7 @@ fn weights_of_another_network_are_refused() {
     let place = Place::new();
     let slide = place.slide("a.tiff");
     let ran = place.infer(&fixture(WEIGHTS), &slide, &["--encoder", "regnety_016"]);
-    ran.assert_error(1, &["tiny_trained_unet_regnety_002", "unet-regnety_016", "missing", "misshapen"]);
+    ran.assert_error(65, &["tiny_trained_unet_regnety_002", "unet-regnety_016", "missing", "misshapen"]);
     assert!(place.outputs().is_empty());
 }
 
@@ -150,7 +150,7 @@ fn a_truncated_slide_is_reported_and_the_rest_goes_on() {
     std::fs::write(&broken, &bytes[..bytes.len() / 2]).unwrap();
 
     let alone = place.infer(&fixture(WEIGHTS), &broken, &["--tta", "none"]);
-    assert_eq!(alone.code, 1, "{alone:?}");
+    assert_eq!(alone.code, 65, "{alone:?}");
     assert!(alone.stderr.contains("broken.tiff"), "{alone:?}");
     assert!(!place.outputs().iter().any(|f| f.contains("broken")), "{:?}", place.outputs());
 
@@ -158,6 +158,7 @@ fn a_truncated_slide_is_reported_and_the_rest_goes_on() {
     ran.assert_error(3, &["broken.tiff"]);
     let summary: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(summary["failed"][0]["id"], "broken");
+    assert_eq!(summary["failed"][0]["kind"], "input");
     assert_eq!(summary["slides"][0]["id"], "good");
     assert_eq!(
         place.outputs(),

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use hubmap_cli::{CommonArgs, Outcome, UsageError, location, remote_options};
+use hubmap_cli::{CommonArgs, Fault, Outcome, UsageError, location, remote_options};
 use hubmap_infer::Progress;
-use hubmap_report::{ReportJob, write_report};
+use hubmap_report::{ReportError, ReportJob, write_report};
 use serde_json::json;
 
 /// Write one HTML page, with nothing to load from elsewhere, about a training run, its predictions, or both: scores, slides
@@ -62,8 +62,12 @@ fn main() -> ExitCode {
             truth: args.truth.clone(),
             hausdorff: args.hausdorff,
         };
-        let report = write_report(&job, &args.out, &Interrupts)
-            .map_err(|error| if error.is_usage() { UsageError::mark(error) } else { error.into() })?;
+        let report = write_report(&job, &args.out, &Interrupts).map_err(|error| match error {
+            error if error.is_usage() => UsageError::mark(error),
+            ReportError::Data(error) => Fault::or_input(error),
+            ReportError::File { .. } | ReportError::MissingTruth { .. } => Fault::Input.mark(error),
+            error => error.into(),
+        })?;
         for id in &report.failed {
             progress.line(&format!("slide {id} could not be read: the page says why"));
         }
@@ -74,6 +78,6 @@ fn main() -> ExitCode {
             "failed": report.failed,
             "mean_dice": report.mean_dice,
         });
-        Ok(Outcome { summary, n_failed: report.failed.len() })
+        Ok(Outcome::with_failed(summary, report.failed.len()))
     })
 }

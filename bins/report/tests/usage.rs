@@ -90,8 +90,8 @@ fn wrong_folders_are_named_before_any_work() {
     refused(&["@empty"], 2, &["empty", "config.toml", "summary.json"]);
     refused(&["@nowhere"], 2, &["nowhere"]);
     refused(&["@truth.csv"], 2, &["truth.csv"]);
-    refused(&["@out", "--slides", "@empty"], 1, &["empty", ".tiff"]);
-    refused(&["@out", "--slides", "@slides", "--truth", "@nowhere.csv"], 1, &["nowhere.csv"]);
+    refused(&["@out", "--slides", "@empty"], 65, &["empty", ".tiff"]);
+    refused(&["@out", "--slides", "@slides", "--truth", "@nowhere.csv"], 65, &["nowhere.csv"]);
     let ran = report(dir.path(), &["@out", "--out", "@no/page.html"]);
     ran.assert_error(2, &["no such file or folder"]);
     assert_eq!(report(dir.path(), &[]).code, 2);
@@ -106,7 +106,7 @@ fn slides_that_the_truth_lacks_are_named() {
     std::fs::write(dir.path().join("truth.csv"), "id,encoding\nb,1 1\n").unwrap();
     let ran =
         report(dir.path(), &["@out", "--slides", "@slides", "--truth", "@truth.csv", "--out", "@page.html"]);
-    ran.assert_error(1, &["not in the truth", "truth.csv", "a"]);
+    ran.assert_error(65, &["not in the truth", "truth.csv", "a"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use hubmap_cli::{CommonArgs, Outcome, UsageError, location, print_line};
+use hubmap_cli::{CommonArgs, Outcome, SlideArgs, UsageError, check_inputs, print_line};
 use hubmap_view::{Library, Server, ViewConfig};
 
 /// Look at slides with predictions and truth over them: a web page on this machine, until Ctrl-C.
@@ -18,12 +18,16 @@ use hubmap_view::{Library, Server, ViewConfig};
     version,
     after_help = "Examples:\n  \
         hubmap-view slide.svs --open\n  \
-        hubmap-view HUBMAP/test --predictions results --truth HUBMAP/test"
+        hubmap-view HUBMAP/test --predictions results --truth HUBMAP/test\n  \
+        hubmap-view --manifest slides.csv --predictions results"
 )]
 struct Args {
     /// A slide, or a folder of .tif, .tiff and .svs files; in builds with the feature `remote` also their addresses
-    #[arg(value_name = "SLIDE|DIR|URL")]
-    slides: PathBuf,
+    #[arg(value_name = "SLIDE|DIR|URL", required_unless_present = "manifest")]
+    slides: Option<PathBuf>,
+    /// List of slides, as hubmap-infer takes it; `microns_per_px` counts instead of what a slide states
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
     /// Output folder of hubmap-infer or hubmap-ensemble
     #[arg(long, value_name = "DIR")]
     predictions: Option<PathBuf>,
@@ -43,8 +47,11 @@ struct Args {
 
 impl Args {
     fn run(&self) -> Result<Outcome> {
+        let slides =
+            SlideArgs { slides: self.slides.iter().cloned().collect(), manifest: self.manifest.clone() };
+        check_inputs(slides.inputs())?;
         let config = ViewConfig {
-            slides: location(&self.slides)?,
+            slides: slides.find(None)?,
             predictions: self.predictions.clone(),
             truth: self.truth.clone(),
         };

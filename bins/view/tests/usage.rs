@@ -71,6 +71,9 @@ fn wrong_usage_is_named() {
     run(EXECUTABLE, [path.as_os_str()]).assert_error(2, &["a.tiff"]);
     run(EXECUTABLE, [folder.path().as_os_str()]).assert_error(2, &["no slides in"]);
     slide(&path);
+    let list = folder.path().join("slides.csv");
+    std::fs::write(&list, "path,mpp\na.tiff,1\n").unwrap();
+    run(EXECUTABLE, ["--manifest".as_ref(), list.as_os_str()]).assert_error(2, &["slides.csv", "mpp"]);
     for (flag, part) in [("--predictions", "no output folder of hubmap-infer"), ("--truth", "a slide in")] {
         let empty = folder.path().join("empty");
         std::fs::create_dir_all(&empty).unwrap();

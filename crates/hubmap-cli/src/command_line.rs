@@ -16,6 +16,8 @@ Exit codes:
   1   failed
   2   wrong usage or settings, or an input that is not there
   3   finished, but some inputs failed
+  65  the input is broken or of no use; running again is of no use, either
+  71  not enough memory, of the machine or of a device
   75  interrupted by Ctrl-C or SIGTERM; safe to run again";
 
 /// Where settings are explained.

@@ -87,10 +87,11 @@ pub struct SlideArgs {
     #[arg(long, value_name = "DIR|FILE|URL", num_args = 1.., required_unless_present = "manifest")]
     pub slides: Vec<PathBuf>,
 
-    /// List of slides, besides or instead of --slides: CSV with the columns path and, if wanted, id and `microns_per_px`,
-    /// or .jsonl with such objects
+    /// List of slides, besides or instead of --slides: CSV with the columns path and, if wanted, id, `microns_per_px`
+    /// and bytes, or .jsonl with such objects
     ///
-    /// Paths in the list are relative to its folder, or addresses as for --slides. `microns_per_px` counts instead of what a slide states.
+    /// Paths in the list are relative to its folder, or addresses as for --slides. `microns_per_px` counts instead of what a slide
+    /// states. bytes is the size that --shard goes by, so that no job has to ask for it.
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
 }
@@ -104,33 +105,42 @@ impl SlideArgs {
 
     /// All slides, or those of a part.
     ///
-    /// Their order is that of `--slides`, then of the list. Slides that cannot be found have no size, and are dealt out
-    /// last; whoever gets them reports them.
+    /// Their order is that of `--slides`, then of the list. Only slides whose size the list does not state are asked for it.
+    /// Those that cannot be found have no size, and are dealt out last; whoever gets them reports them.
     ///
     /// # Errors
     ///
-    /// Lists and addresses that cannot be used; both are usage errors. With a part, also a store that does not answer: every
+    /// Lists, paths and addresses that cannot be used are usage errors. With a part, also a store that does not answer: every
     /// job must know the same sizes.
     pub fn find(&self, shard: Option<Shard>) -> Result<Vec<hubmap_infer::SlideInput>> {
         let mut slides = Vec::new();
         if !self.slides.is_empty() {
             let locations = self.slides.iter().map(|name| location(name)).collect::<Result<Vec<_>>>()?;
-            slides = hubmap_infer::find_slides(&locations)?;
+            let are_files = locations.iter().all(|location| location.as_file().is_some());
+            // A store that does not answer is nobody's to mend on the command line.
+            let mark = |error| if are_files { UsageError::mark(error) } else { error };
+            slides = hubmap_infer::find_slides(&locations).map_err(mark)?;
         }
+        let mut stated = vec![None; slides.len()];
         if let Some(manifest) = &self.manifest {
             let entries = hubmap_jobs::read_manifest(manifest).map_err(UsageError::mark)?;
             let options = remote_options();
-            for ManifestEntry { id, path, microns_per_px } in entries {
+            for ManifestEntry { id, path, microns_per_px, bytes } in entries {
                 // A file that is not there is the slide's failure, not the list's.
                 let location = Location::parse(&path, &options).map_err(UsageError::mark)?;
                 slides.push(hubmap_infer::SlideInput { id, location, microns_per_px });
+                stated.push(bytes);
             }
             hubmap_infer::check_ids(&slides).map_err(UsageError::mark)?;
         }
         let Some(shard) = shard else { return Ok(slides) };
-        let locations: Vec<Location> = slides.iter().map(|slide| slide.location.clone()).collect();
-        let sizes =
-            Location::stat_all(&locations).into_iter().map(size_or_none).collect::<Result<Vec<u64>>>()?;
+        let unstated = slides.iter().zip(&stated).filter(|(_, stated)| stated.is_none());
+        let unstated: Vec<Location> = unstated.map(|(slide, _)| slide.location.clone()).collect();
+        let found = Location::stat_all(&unstated).into_iter().map(size_or_none);
+        let mut found = found.collect::<Result<Vec<u64>>>()?.into_iter();
+        // There are as many as were asked for.
+        let sizes = stated.into_iter().map(|stated| stated.or_else(|| found.next()).unwrap_or_default());
+        let sizes: Vec<u64> = sizes.collect();
         let mine = shard.select(&sizes);
         tracing::info!("part {shard}: {} of {} slides", mine.len(), slides.len());
         Ok(mine.into_iter().map(|place| slides[place].clone()).collect())
@@ -187,5 +197,21 @@ mod tests {
         }
         let error = failed("s3://bucket/a.svs", ErrorKind::Other).unwrap_err();
         assert!(format!("{error:#}").contains("s3://bucket/a.svs: cannot open"), "{error:#}");
+    fn a_list_is_divided_by_the_sizes_that_it_states() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("slides.csv");
+        let slides = SlideArgs { slides: Vec::new(), manifest: Some(list.clone()) };
+        let parts = |text: &str| {
+            std::fs::write(&list, text).unwrap();
+            [0, 1].map(|part| {
+                let part = slides.find(Some(Shard::new(part, 2).unwrap())).unwrap();
+                part.into_iter().map(|slide| slide.id).collect::<Vec<_>>().join(" ")
+            })
+        };
+        assert_eq!(parts("path,bytes\na.svs,1\nb.svs,2\nc.svs,3\n"), ["c", "a b"]);
+        // The file is another by now; the list counts, where it says something.
+        std::fs::write(folder.path().join("b.svs"), [0; 9]).unwrap();
+        assert_eq!(parts("path,bytes\na.svs,1\nb.svs,2\nc.svs,3\n"), ["c", "a b"]);
+        assert_eq!(parts("path,bytes\na.svs,1\nb.svs,\nc.svs,3\n"), ["b", "a c"]);
     }
 }

@@ -29,6 +29,7 @@ pub use command_line::parse;
 pub use config::{BASE_CONFIG, Config, OPEN_TABLES};
 pub use device::{DeviceError, DeviceList, DeviceSpec};
 pub use generate::Generate;
+pub use hubmap_data::Fault;
 pub use interrupt::requested as interrupted;
 #[cfg(feature = "inference")]
 pub use jobs::SlideArgs;

@@ -29,6 +29,7 @@ pub use report::{DataGenReport, FoldReport, SlideFailure, SlideReport, TileCount
 pub use splits::{Manifest, ManifestFold};
 
 use crate::config::DataGenConfig;
+use crate::fault::Fault;
 use crate::slide::{Competition, TrainSlide};
 use folders::{OutputDir, create_dir, cuts_name, remove_unfinished};
 use plan::SlidePlan;
@@ -80,7 +81,7 @@ pub fn generate(
     progress: &dyn Progress,
 ) -> Result<DataGenReport> {
     config.validate()?;
-    let competition = Competition::open(input)?;
+    let competition = Competition::open(input).map_err(Fault::or_input)?;
     let ids = competition.train_ids();
     // Before hours of cutting, so that a wrong fold costs nothing.
     let sorting = Sorting::new(config, &ids)?;
@@ -136,7 +137,7 @@ pub fn generate_part(
     progress: &dyn Progress,
 ) -> Result<DataGenReport> {
     config.validate()?;
-    let competition = Competition::open(input)?;
+    let competition = Competition::open(input).map_err(Fault::or_input)?;
     Sorting::new(config, &competition.train_ids())?;
     let output = OutputDir::new(output);
     let _lock = output.state().lock_shared()?;
@@ -209,7 +210,8 @@ fn remove_gone(output: &OutputDir, ids: &[String]) -> Result<Vec<String>> {
 impl DataGenReport {
     fn fail(&mut self, slide: &str, error: &anyhow::Error) {
         tracing::error!("slide {slide}: {error:#}");
-        self.failures.push(SlideFailure { slide: slide.to_owned(), error: format!("{error:#}") });
+        let (kind, error) = (Fault::of(error), format!("{error:#}"));
+        self.failures.push(SlideFailure { slide: slide.to_owned(), error, kind });
     }
 }
 

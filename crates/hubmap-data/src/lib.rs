@@ -7,6 +7,7 @@ pub mod cut;
 pub mod cuts;
 mod dataset;
 mod dice;
+mod fault;
 mod fold;
 mod loader;
 mod normalize;
@@ -25,6 +26,7 @@ pub use dataset::{
     ensure_no_shared_tile,
 };
 pub use dice::DiceSums;
+pub use fault::{Fault, panic_error};
 pub use fold::{Fold, FoldBy, ensure_distinct};
 pub use loader::{Epoch, Loader, LoaderConfig, Shard};
 pub use normalize::Normalization;

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use crossbeam_channel::{Sender, bounded};
 use ndarray::Array4;
 use rayon::prelude::*;
@@ -17,10 +17,10 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 pub use epoch::Epoch;
 pub use order::Shard;
 
-use self::epoch::panic_message;
 use self::order::Batches;
 use crate::augment::Transform;
 use crate::dataset::Draw;
+use crate::fault::panic_error;
 use crate::seed::{Purpose, stream};
 use crate::{Batch, Dataset, Normalization, Sample};
 
@@ -169,7 +169,7 @@ impl Shared {
         }));
         outcome.unwrap_or_else(|cause| {
             let name = &self.dataset.tile(draw.tile_idx).name;
-            Err(anyhow!("{name}: a loader thread panicked: {}", panic_message(cause.as_ref())))
+            Err(panic_error(&format!("{name}: a loader thread panicked"), cause.as_ref()))
         })
     }
 

@@ -8,6 +8,8 @@ use anyhow::{Context, Result, anyhow, ensure};
 use hubmap_files::{PendingFile, write_whole};
 use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3};
 
+use crate::fault::Fault;
+
 /// Largest decoded tile; a header that promises more is taken for damage.
 const MAX_DECODED_BYTES: usize = 1 << 30;
 
@@ -130,7 +132,7 @@ fn decode(path: &Path) -> Result<Decoded> {
             bytes,
         })
     };
-    attempt().with_context(|| {
+    attempt().map_err(Fault::or_input).with_context(|| {
         format!("{}: not a whole PNG; delete it and generate the tiles again", path.display())
     })
 }

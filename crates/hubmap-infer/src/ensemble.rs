@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use half::f16;
+use hubmap_data::Fault;
 use hubmap_io::{Location, RasterReader, Size, Window};
 use ndarray::{Array2, Axis};
 use rayon::prelude::*;
@@ -152,7 +153,7 @@ impl RowSource for Ensemble {
         progress: &dyn Progress,
     ) -> Result<PredictStats> {
         let size = opened.size();
-        let mut maps = self.maps(&slide.id, size)?;
+        let mut maps = self.maps(&slide.id, size).map_err(Fault::or_input)?;
         let mut seconds = StageSeconds::default();
         for y0 in (0..size.height).step_by(band_rows(size) as usize) {
             if progress.interrupted() {

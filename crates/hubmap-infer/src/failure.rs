@@ -1,10 +1,10 @@
 //! The error that ends all stages of a prediction.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Error, Result, anyhow};
+use anyhow::{Error, Result};
+use hubmap_data::panic_error;
 
 /// The first error of several threads; the others are consequences of it.
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ impl Failure {
         // Nothing that a panic could leave half done is used again: the prediction ends.
         let outcome = catch_unwind(AssertUnwindSafe(work));
         let outcome = outcome
-            .unwrap_or_else(|cause| Err(anyhow!("the {stage} panicked: {}", panic_message(cause.as_ref()))));
+            .unwrap_or_else(|cause| Err(panic_error(&format!("the {stage} panicked"), cause.as_ref())));
         if let Err(error) = outcome {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         }
@@ -35,14 +35,11 @@ impl Failure {
     }
 }
 
-/// What a panic said.
-fn panic_message(cause: &(dyn Any + Send)) -> &str {
-    let text = cause.downcast_ref::<&str>().copied();
-    text.or_else(|| cause.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
-}
-
 #[cfg(test)]
 mod tests {
+    use anyhow::anyhow;
+    use hubmap_data::Fault;
+
     use super::*;
 
     #[test]
@@ -56,5 +53,12 @@ mod tests {
         failure.run("reader", || Ok(()));
         assert_eq!(failure.into_result().unwrap_err().to_string(), "the network panicked: device 1 is lost");
         assert!(Failure::default().into_result().is_ok());
+    }
+
+    #[test]
+    fn a_device_without_memory_is_told_from_others() {
+        let failure = Failure::default();
+        failure.run("network", || panic!("CUDA out of memory. Tried to allocate 2.00 GiB"));
+        assert_eq!(Fault::of(&failure.into_result().unwrap_err()), Fault::Memory);
     }
 }

@@ -52,8 +52,8 @@ pub use postprocess::{FillHoles, MaskBuilder, Postprocess, PostprocessConfig, Wi
 pub use predictor::{PredictStats, Predictor, ProbabilityMap, RowSink};
 pub use progress::{Interrupted, Progress};
 pub use run::{
-    FailedSlide, RowSource, RunSpec, SlideState, SlideSummary, Summary, hash_files, join_parts,
-    predict_slides, run_slides,
+    FailedSlide, Maker, RowSource, RunSpec, SlideState, SlideSummary, Summary, finished_slide, hash_files,
+    join_parts, predict_slides, run_slides,
 };
 pub use segment::SegmentTiles;
 pub use stage::StageSeconds;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
+use hubmap_data::Fault;
 use hubmap_models::{BurnModel, ForwardError, InferenceModel, SegModel, SegModelConfig, load_weights};
 use ndarray::Array4;
 
@@ -32,17 +33,22 @@ impl Network {
 impl SegmentTiles for Network {
     fn logits(&self, tiles: &Array4<f32>) -> Result<Array4<f32>> {
         let (n, _, h, w) = tiles.dim();
-        let values = self.model.forward(&in_order(tiles), n, h, w)?;
+        let values = self.model.forward(&in_order(tiles), n, h, w).map_err(blamed)?;
         Ok(Array4::from_shape_vec((n, 1, h, w), values)?)
     }
 
     fn summed_over_views(&self, tiles: &Array4<f32>, views: &[Dihedral]) -> Result<Option<Array4<f32>>> {
         let (InferenceModel::Burn(model), (n, _, h, w)) = (&self.model, tiles.dim()) else { return Ok(None) };
-        let tiles = model.upload(&in_order(tiles), n, h, w)?;
+        let tiles = model.upload(&in_order(tiles), n, h, w).map_err(blamed)?;
         let logits = views.iter().map(|view| inverse(*view, model.logits(transform(*view, tiles.clone()))));
         let Some(sum) = logits.reduce(Tensor::add) else { return Ok(None) };
-        Ok(Some(Array4::from_shape_vec((n, 1, h, w), BurnModel::download(sum)?)?))
+        Ok(Some(Array4::from_shape_vec((n, 1, h, w), BurnModel::download(sum).map_err(blamed)?)?))
     }
+}
+
+/// A device says only in words that its memory is full.
+fn blamed(error: ForwardError) -> anyhow::Error {
+    Fault::of_message(&error.to_string()).mark(error)
 }
 
 /// Numbers in C order.

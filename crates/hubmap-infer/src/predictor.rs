@@ -1,8 +1,8 @@
 //! From a slide to rows of probabilities: blocks, models, views, merge, enlarge, paste (spec section 6).
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use half::f16;
-use hubmap_data::Normalization;
+use hubmap_data::{Fault, Normalization};
 use hubmap_io::{RasterReader, Size};
 use ndarray::{Array2, Array3, ArrayRef2, s};
 
@@ -69,6 +69,8 @@ pub struct Predictor {
     replicas: Vec<Replica>,
     normalization: Normalization,
     config: PredictConfig,
+    /// Name of the device or devices.
+    pub(crate) device: Option<String>,
 }
 
 impl Predictor {
@@ -100,7 +102,13 @@ impl Predictor {
         normalization.validate()?;
         config.validate()?;
         let replicas = replicas.into_iter().map(|models| Replica { models }).collect();
-        Ok(Self { replicas, normalization, config })
+        Ok(Self { replicas, normalization, config, device: None })
+    }
+
+    /// The same predictor with the name of its device, or of several with commas, for the records of slides.
+    #[must_use]
+    pub fn on_device(self, name: impl Into<String>) -> Self {
+        Self { device: Some(name.into()), ..self }
     }
 
     /// The settings in use.
@@ -138,12 +146,13 @@ impl Predictor {
         journal: Option<&mut BlockJournal>,
         progress: &dyn Progress,
     ) -> Result<PredictStats> {
-        ensure!(
-            slide.bands() == 3,
-            "{}: the slide has {} bands, but the networks need the 3 of RGB",
-            slide.path().display(),
-            slide.bands()
-        );
+        if slide.bands() != 3 {
+            bail!(Fault::Input.mark(anyhow!(
+                "{}: the slide has {} bands, but the networks need the 3 of RGB",
+                slide.path().display(),
+                slide.bands()
+            )));
+        }
         let clock = StageClock::default();
         let find_tissue = || TissueMask::find(slide, &self.config.tissue);
         let tissue = self.config.tissue.skip.then(|| clock.time(Stage::Tissue, find_tissue)).transpose()?;
@@ -204,6 +213,7 @@ impl std::fmt::Debug for Predictor {
             .field("n_replicas", &self.replicas.len())
             .field("normalization", &self.normalization)
             .field("config", &self.config)
+            .field("device", &self.device)
             .finish()
     }
 }

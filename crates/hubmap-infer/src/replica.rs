@@ -1,6 +1,7 @@
 //! From tiles to probabilities: models, views and their means (spec section 6).
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use hubmap_data::Fault;
 use hubmap_io::Window;
 use ndarray::{Array2, Array3, Array4, ArrayRef2, ArrayView2, Axis, s};
 
@@ -127,10 +128,11 @@ fn check(logits: Array4<f32>, input: &Array4<f32>) -> Result<Array4<f32>> {
         "the network gave logits of shape {:?} for {n} tiles of {w}x{h} px: expected [{n}, 1, {h}, {w}]",
         logits.shape()
     );
-    ensure!(
-        logits.iter().all(|logit| logit.is_finite()),
-        "the network gave values that are not finite: its weights are damaged or of another model"
-    );
+    if !logits.iter().all(|logit| logit.is_finite()) {
+        let problem =
+            "the network gave values that are not finite: its weights are damaged or of another model";
+        bail!(Fault::Input.mark(anyhow!(problem)));
+    }
     Ok(logits)
 }
 

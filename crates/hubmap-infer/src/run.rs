@@ -1,6 +1,7 @@
 //! Predicting many slides and leaving their files.
 
 mod identity;
+mod maker;
 mod parts;
 mod queue;
 mod record;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use hubmap_data::Fault;
 use hubmap_files::{FolderLock, remove_unfinished, remove_unfinished_of};
 use hubmap_io::{Location, RasterReader, Size, Window};
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,7 @@ use record::{Identity, Inputs, RunFacts, SlideRecord};
 use staging::LocalCopy;
 
 pub use identity::hash_files;
+pub use maker::Maker;
 pub use parts::join_parts;
 pub use source::{RowSource, SlideState};
 
@@ -61,6 +64,9 @@ pub struct SlideSummary {
     /// Whether an earlier run did all this, and nothing was to be done in this one.
     #[serde(default)]
     pub reused: bool,
+    /// Who did it; not known of slides from before there was this.
+    #[serde(default)]
+    pub made_by: Option<Maker>,
 }
 
 /// A slide that could not be predicted.
@@ -72,6 +78,9 @@ pub struct FailedSlide {
     pub path: PathBuf,
     /// Why.
     pub error: String,
+    /// Whose fault it is; nobody's in files of before there was this.
+    #[serde(default)]
+    pub kind: Fault,
 }
 
 /// The content of `summary.json`.
@@ -195,9 +204,9 @@ pub fn run_slides<S: RowSource>(
         match outcome {
             Ok(slide) => summary.slides.push(slide),
             Err(error) => {
-                let error = format!("{error:#}");
+                let (kind, error) = (Fault::of(&error), format!("{error:#}"));
                 let path = slide.location.path().to_owned();
-                summary.failed.push(FailedSlide { id: slide.id.clone(), path, error });
+                summary.failed.push(FailedSlide { id: slide.id.clone(), path, error, kind });
             }
         }
     }
@@ -207,6 +216,14 @@ pub fn run_slides<S: RowSource>(
     summary.total_seconds = start.elapsed().as_secs_f64();
     write_json(&plan.summary(), &summary)?;
     Ok(summary)
+}
+
+/// What the record of a slide says of it, if a run has finished it and the record can be read.
+///
+/// Its resolution is what predictions went by, which may be better than that of the slide's file
+/// ([`SlideInput::microns_per_px`]).
+pub fn finished_slide(plan: &OutputPlan, id: &str) -> Option<SlideSummary> {
+    SlideRecord::read(plan, id).map(|record| record.summary)
 }
 
 /// Makes the folder of a run its own and cleans it of what killed runs left.
@@ -301,9 +318,9 @@ impl Run<'_> {
         if self.progress.interrupted() {
             bail!(Interrupted);
         }
-        let anatomy = self.anatomy(input)?;
+        let anatomy = self.anatomy(input).map_err(Fault::or_input)?;
         let files: Vec<Location> = source.inputs(input).into_iter().chain(anatomy.clone()).collect();
-        let inputs = Inputs::of(&files, input)?;
+        let inputs = Inputs::of(&files, input).map_err(Fault::or_input)?;
         if let Some(summary) = self.finished(input, &inputs) {
             return Ok(summary);
         }
@@ -318,11 +335,10 @@ impl Run<'_> {
         let copy = |scratch: &Path| LocalCopy::of(&input.location, scratch, self.progress);
         let staged = self.plan.scratch.as_deref().map(copy).transpose()?;
         let slide = match &staged {
-            Some(copy) => {
-                source.open(&SlideInput { location: copy.path.as_path().into(), ..input.clone() })?
-            }
-            None => source.open(input)?,
+            Some(copy) => source.open(&SlideInput { location: copy.path.as_path().into(), ..input.clone() }),
+            None => source.open(input),
         };
+        let slide = slide.map_err(Fault::or_input)?;
         let slide = match input.microns_per_px {
             Some(microns_per_px) => hubmap_io::with_resolution(slide, microns_per_px),
             None => slide,
@@ -331,7 +347,7 @@ impl Run<'_> {
         let size = slide.size();
         let n_blocks = source.n_blocks(size);
         self.progress.slide_started(&input.id, n_blocks);
-        let postprocess = self.postprocess(slide, input, anatomy.as_ref())?;
+        let postprocess = self.postprocess(slide, input, anatomy.as_ref()).map_err(Fault::or_input)?;
         let mut writer = SlideWriter::create(slide, &input.id, self.spec.threshold, postprocess, self.plan)?;
         let state = self.state(&input.id, &inputs)?;
         if !self.plan.reuse_finished {
@@ -371,6 +387,7 @@ impl Run<'_> {
             total_seconds,
             blocks_per_second: n_blocks as f64 / total_seconds,
             reused: false,
+            made_by: Some(Maker::this(source.device())),
         };
         let record = SlideRecord {
             identity: self.identity.clone(),

@@ -35,6 +35,14 @@ pub enum Error {
         /// The tag or key and its value.
         feature: String,
     },
+    /// There is no memory for what was asked for.
+    #[error("{}: no memory for {what}", path.display())]
+    Memory {
+        /// The file the request was about.
+        path: PathBuf,
+        /// What it was that would not fit.
+        what: String,
+    },
     /// The caller asked for something impossible, such as a window of zero size.
     #[error("{}: {problem}", path.display())]
     Usage {
@@ -66,12 +74,18 @@ impl Error {
         Self::Usage { path: path.to_owned(), problem: problem.into() }
     }
 
+    /// An [`Error::Memory`] about `path`.
+    pub fn memory(path: &Path, what: impl Into<String>) -> Self {
+        Self::Memory { path: path.to_owned(), what: what.into() }
+    }
+
     /// The file that the error is about.
     pub fn path(&self) -> &Path {
         match self {
             Self::Io { path, .. }
             | Self::Format { path, .. }
             | Self::Unsupported { path, .. }
+            | Self::Memory { path, .. }
             | Self::Usage { path, .. } => path,
         }
     }

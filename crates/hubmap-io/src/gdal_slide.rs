@@ -189,9 +189,9 @@ impl RasterReader for GdalSlide {
         options.check(&self.path, window, self.levels.len(), self.bands.len(), shape)?;
         let mut pixels = Vec::new();
         let room = usize::try_from(window.size().area()).ok().and_then(|area| area.checked_mul(n_bands));
-        let len = room.filter(|&len| pixels.try_reserve_exact(len).is_ok()).ok_or_else(|| {
-            Error::usage(&self.path, format!("no memory for a window of {} pixels", window.size()))
-        })?;
+        let len = room
+            .filter(|&len| pixels.try_reserve_exact(len).is_ok())
+            .ok_or_else(|| Error::memory(&self.path, format!("a window of {} pixels", window.size())))?;
         pixels.resize(len, options.fill);
         let mut pixels =
             Array3::from_shape_vec(shape, pixels).map_err(|e| Error::usage(&self.path, e.to_string()))?;

@@ -19,8 +19,7 @@ fn zeros(len: usize) -> Vec<u8> {
 
 /// A black image of `bytes_per_pixel`, row after row, or an error if there is no memory for one.
 pub(crate) fn black(path: &Path, size: Size, bytes_per_pixel: usize) -> Result<Vec<u8>> {
-    let too_large =
-        || Error::usage(path, format!("no memory for a window of {size} pixels of {bytes_per_pixel} bytes"));
+    let too_large = || Error::memory(path, format!("a window of {size} pixels of {bytes_per_pixel} bytes"));
     let len = size.area().checked_mul(bytes_per_pixel as u64).and_then(|len| isize::try_from(len).ok());
     let len = len.ok_or_else(too_large)? as usize;
     // A failed allocation would abort the process; this one can be asked about, and costs nothing untouched.
@@ -69,7 +68,8 @@ mod tests {
     #[test]
     fn absurd_windows_are_refused() {
         let path = Path::new("slide.tiff");
-        assert!(black(path, Size::new(u32::MAX, u32::MAX), 3).is_err());
+        let absurd = black(path, Size::new(u32::MAX, u32::MAX), 3);
+        assert!(matches!(absurd, Err(Error::Memory { .. })));
         assert!(black(path, Size::new(3, 2), 3).is_ok_and(|bytes| bytes.len() == 18));
     }
 }

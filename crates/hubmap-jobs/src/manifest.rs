@@ -17,6 +17,8 @@ pub struct ManifestEntry {
     pub path: PathBuf,
     /// Resolution, where the file states none or a wrong one.
     pub microns_per_px: Option<f64>,
+    /// Size of the file, for dividing the list: who has it here need not ask for it.
+    pub bytes: Option<u64>,
 }
 
 /// A list that cannot be used.
@@ -60,10 +62,12 @@ struct Row {
     path: PathBuf,
     #[serde(default)]
     microns_per_px: Option<f64>,
+    #[serde(default)]
+    bytes: Option<u64>,
 }
 
-/// Reads a list of slides: a CSV file with the columns `path` and, if wanted, `id` and `microns_per_px`, or (`.jsonl`) a
-/// JSON object with these keys on every line.
+/// Reads a list of slides: a CSV file with the columns `path` and, if wanted, `id`, `microns_per_px` and `bytes`, or
+/// (`.jsonl`) a JSON object with these keys on every line.
 ///
 /// Paths are relative to the folder of the list. Empty lines are skipped.
 ///
@@ -115,7 +119,7 @@ fn entry(row: Row, folder: &Path) -> Result<ManifestEntry, String> {
     }
     let is_address = row.path.to_str().is_some_and(is_address);
     let path = if is_address { row.path } else { folder.join(row.path) };
-    Ok(ManifestEntry { id, path, microns_per_px: row.microns_per_px })
+    Ok(ManifestEntry { id, path, microns_per_px: row.microns_per_px, bytes: row.bytes })
 }
 
 /// Rows with their lines.
@@ -132,7 +136,7 @@ fn csv_rows(path: &Path) -> Result<Vec<(u64, Row)>, ManifestError> {
         return Err(ManifestError::File {
             path: path.to_owned(),
             message: format!(
-                "the first line is `{}`, but must name the columns: path, and if wanted id and microns_per_px",
+                "the first line is `{}`, but must name the columns: path, and if wanted id, microns_per_px and bytes",
                 found.join(",")
             ),
         });
@@ -202,7 +206,7 @@ mod tests {
     }
 
     fn entry(id: &str, path: &str, microns_per_px: Option<f64>) -> ManifestEntry {
-        ManifestEntry { id: id.to_owned(), path: path.into(), microns_per_px }
+        ManifestEntry { id: id.to_owned(), path: path.into(), microns_per_px, bytes: None }
     }
 
     #[test]
@@ -225,6 +229,17 @@ mod tests {
     }
 
     #[test]
+    fn sizes_are_taken_where_they_are_given() {
+        let csv = "path,bytes\na.svs,20000000000\nb.svs,\nc.svs,0\n";
+        let json = "{\"path\": \"a.svs\", \"bytes\": 20000000000}\n{\"path\": \"b.svs\"}\n\
+            {\"path\": \"c.svs\", \"bytes\": 0}\n";
+        for (name, text) in [("s.csv", csv), ("s.jsonl", json)] {
+            let sizes: Vec<_> = read(name, text).unwrap().into_iter().map(|entry| entry.bytes).collect();
+            assert_eq!(sizes, [Some(20_000_000_000), None, Some(0)], "{name}");
+        }
+    }
+
+    #[test]
     fn wrong_lists_are_refused_by_line() {
         for (name, text, words) in [
             ("s.csv", "id,path\na,a.tiff\na,b/a.tiff\n", "line 3: the id a is that of line 2"),
@@ -239,6 +254,9 @@ mod tests {
             ("s.csv", "path,microns_per_px\na.tiff,wide\n", "line 2: "),
             ("s.csv", "path,microns_per_px\na.tiff,-1\n", "greater than 0"),
             ("s.csv", "path,mpp\na.tiff,1\n", "mpp"),
+            ("s.csv", "path,bytes\na.tiff,-1\n", "line 2: "),
+            ("s.csv", "path,bytes\na.tiff,2 GB\n", "line 2: "),
+            ("s.jsonl", "{\"path\": \"a.tiff\", \"bytes\": -1}\n", "line 1: "),
             ("s.jsonl", "{\"path\": \"a.tiff\"}\n{\"path\": 3}\n", "line 2: "),
             ("s.jsonl", "{\"path\": \"a.tiff\", \"mpp\": 1}\n", "unknown field `mpp`"),
             ("s.jsonl", "\n", "lists no slides"),

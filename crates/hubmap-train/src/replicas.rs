@@ -3,12 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use hubmap_data::Batch;
+use hubmap_data::{Batch, panic_error};
 use hubmap_models::SegModel;
 use ndarray::{Axis, Slice};
 
@@ -279,14 +279,8 @@ impl Job {
 fn guarded(device: &Device, compute: impl FnOnce() -> Passes) -> Result<Passes> {
     // The model of a step that failed is not used again.
     catch_unwind(AssertUnwindSafe(compute)).map_err(|cause| {
-        let cause = cause.as_ref();
-        let text = cause.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| cause.downcast_ref::<String>().map(String::as_str));
-        anyhow!(
-            "{} failed: {}; if its memory is full, lower train.micro_batch_size",
-            name(device),
-            text.unwrap_or("it does not say why")
-        )
+        let what = format!("{} failed; if its memory is full, lower train.micro_batch_size", name(device));
+        panic_error(&what, cause.as_ref())
     })
 }
 

@@ -139,7 +139,8 @@ export class Layers {
   }
 
   drawPanel() {
-    this.panel.replaceChildren(...this.present().map((layer) => this.row(layer)));
+    const notes = this.info.notes.map((textContent) => element("p", { className: "note", textContent }));
+    this.panel.replaceChildren(...this.present().map((layer) => this.row(layer)), ...notes);
     this.updatePanel();
   }
 
@@ -196,7 +197,7 @@ export class Layers {
   }
 
   updatePanel() {
-    for (const row of this.panel.children) {
+    for (const row of this.panel.querySelectorAll(".layer")) {
       const state = this.states.get(row.dataset.layer);
       row.classList.toggle("active", row.dataset.layer === this.active);
       row.querySelector("input[type=checkbox]").checked = state.on;

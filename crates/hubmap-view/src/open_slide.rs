@@ -29,6 +29,10 @@ const TISSUE_HOLES: u64 = 100;
 
 const WHITE: u8 = 255;
 
+/// Where only an array holds the probabilities. It has no levels: a view of a whole slide would read all of its gigabytes.
+const ONLY_NPY: &str = "No probabilities to look at: this run kept them as an array (npy), which has no smaller copies of \
+    itself to zoom with. With `--write probability` hubmap-infer and hubmap-ensemble write a picture that has.";
+
 /// An open slide; objects and tissue are looked for when they are asked for.
 pub(crate) struct OpenSlide {
     id: String,
@@ -39,6 +43,8 @@ pub(crate) struct OpenSlide {
     mask: Option<TileReader>,
     probability: Option<TileReader>,
     has_objects: (bool, bool),
+    /// What is not there to be seen, and how it would be.
+    notes: Vec<&'static str>,
     /// Layers that could not be opened, and why.
     problems: Vec<String>,
     objects: OnceLock<Result<Objects, Problem>>,
@@ -60,6 +66,7 @@ struct Info<'a> {
     max_level: u32,
     layers: Vec<&'static str>,
     outlines: Vec<&'static str>,
+    notes: &'a [&'static str],
     problems: &'a [String],
     /// Changes with the files.
     stamp: String,
@@ -75,7 +82,12 @@ struct ObjectLists<'a> {
 impl OpenSlide {
     /// Opens a slide and its predictions; `stamp` is that of its files.
     pub(crate) fn open(sources: &Sources, input: &SlideInput, stamp: u64) -> Result<Self> {
-        let reader: Arc<dyn RasterReader> = Arc::from(input.location.open()?);
+        let reader = input.location.open()?;
+        let reader = match sources.microns_per_px(input) {
+            Some(microns_per_px) => hubmap_io::with_resolution(reader, microns_per_px),
+            None => reader,
+        };
+        let reader: Arc<dyn RasterReader> = Arc::from(reader);
         let slide = TileReader::new(Arc::clone(&reader), WHITE, SLIDE_CACHE)?;
         let mut problems = Vec::new();
         let mut layer = |kinds: &[OutputKind]| {
@@ -90,6 +102,8 @@ impl OpenSlide {
         };
         let mask = layer(&[OutputKind::Mask, OutputKind::Bitmask]);
         let probability = layer(&[OutputKind::Probability]);
+        let has_only_npy = sources.output(OutputKind::Probability, &input.id).is_none()
+            && sources.output(OutputKind::Npy, &input.id).is_some();
         Ok(Self {
             id: input.id.clone(),
             file: input.location.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -99,6 +113,7 @@ impl OpenSlide {
             slide,
             mask,
             probability,
+            notes: if has_only_npy { vec![ONLY_NPY] } else { Vec::new() },
             problems,
             objects: OnceLock::new(),
             tissue: OnceLock::new(),
@@ -144,6 +159,7 @@ impl OpenSlide {
             max_level: DeepZoom::new(self.reader.size()).max_level(),
             layers: layers.into_iter().flatten().collect(),
             outlines: outlines.into_iter().flatten().collect(),
+            notes: &self.notes,
             problems: &self.problems,
             stamp: format!("{:016x}", self.stamp),
         })

@@ -7,14 +7,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use hubmap_infer::{Masks, OutputKind, OutputPlan, SlideInput, find_slides};
+use hubmap_infer::{Masks, OutputKind, OutputPlan, SlideInput, check_ids, finished_slide};
 use hubmap_io::{Location, Stat};
 
 /// What to show.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ViewConfig {
-    /// A slide, or a folder of slides, or their addresses.
-    pub slides: Location,
+    /// The slides, at least one, no two with the same id.
+    pub slides: Vec<SlideInput>,
     /// The output folder of inference, if there are predictions.
     pub predictions: Option<PathBuf>,
     /// The truth, if there is one: a table of run lengths, a folder of mask TIFFs or of QuPath annotations named by the
@@ -38,7 +38,9 @@ const OBJECT_LASTS: Duration = Duration::from_secs(30);
 
 impl Sources {
     pub(crate) fn find(config: &ViewConfig) -> Result<Self> {
-        let slides = find_slides(std::slice::from_ref(&config.slides))?;
+        let slides = config.slides.clone();
+        ensure!(!slides.is_empty(), "no slides were named");
+        check_ids(&slides)?;
         let ids: BTreeSet<String> = slides.iter().map(|slide| slide.id.clone()).collect();
         let predictions = config.predictions.clone().map(|folder| OutputPlan {
             folder,
@@ -63,6 +65,12 @@ impl Sources {
         path.is_file().then_some(path)
     }
 
+    /// The resolution that counts instead of what the slide's file states: the caller's, or what predictions went by.
+    pub(crate) fn microns_per_px(&self, slide: &SlideInput) -> Option<f64> {
+        let predicted = || finished_slide(self.predictions.as_ref()?, &slide.id)?.microns_per_px;
+        slide.microns_per_px.or_else(predicted)
+    }
+
     /// Masks with the predicted objects of a slide.
     pub(crate) fn predicted(&self, id: &str) -> Option<&Masks> {
         self.predicted.as_ref().filter(|masks| has(masks, id))
@@ -78,8 +86,8 @@ impl Sources {
         let mut hasher = DefaultHasher::new();
         let Stat { n_bytes, modified, e_tag, version } = self.slide_stat(&slide.location)?;
         (slide.location.path(), n_bytes, modified, e_tag, version).hash(&mut hasher);
-        for kind in OutputKind::ALL {
-            let Some(path) = self.output(kind, &slide.id) else { continue };
+        let outputs = OutputKind::ALL.into_iter().filter_map(|kind| self.output(kind, &slide.id));
+        for path in outputs.chain(self.predictions.as_ref().map(|plan| plan.record(&slide.id))) {
             let found = std::fs::metadata(&path).ok();
             (path, found.map(|found| (found.len(), found.modified().ok()))).hash(&mut hasher);
         }

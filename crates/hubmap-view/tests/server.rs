@@ -8,10 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use half::f16;
+use hubmap_infer::{
+    Ensemble, NpyWriter, OutputKind, OutputPlan, PostprocessConfig, RowSink as _, SlideInput, find_slides,
+    run_slides,
+};
 use hubmap_io::{LevelUse, Mask, ScaleOptions, Size, TiffSpec, TiffWriter, Window, write_mask_tiff};
 use hubmap_synth::{FileFormat, SlideSpec, SyntheticSlide, write_slide};
 use hubmap_view::{DeepZoom, Library, Server, ViewConfig};
-use ndarray::{Array3, Axis};
+use ndarray::{Array2, Array3, Axis};
 use serde_json::Value;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -124,7 +129,8 @@ fn place(folder: &Path) -> ViewConfig {
     let mut truth = mask(5);
     (300..310).for_each(|y| truth.fill_run(y, 0, 10));
     write_mask_tiff(&path("truth/a.tiff"), &truth, 1).unwrap();
-    ViewConfig { slides: path("slides").into(), predictions: Some(path("out")), truth: Some(path("truth")) }
+    let slides = find_slides(&[path("slides").into()]).unwrap();
+    ViewConfig { slides, predictions: Some(path("out")), truth: Some(path("truth")) }
 }
 
 #[test]
@@ -165,7 +171,7 @@ fn tiles_show_what_the_reader_reads() {
     let dzi = server.get("/slides/0/slide.dzi");
     assert_eq!((dzi.status, dzi.header("content-type")), (200, Some("application/xml")));
     assert!(dzi.text().contains("Width=\"1100\" Height=\"700\""), "{}", dzi.text());
-    let reader = hubmap_io::open(&config.slides.path().join("a.tiff")).unwrap();
+    let reader = hubmap_io::open(&folder.path().join("slides/a.tiff")).unwrap();
     let zoom = DeepZoom::new(SIZE);
     for (level, column, row) in [(11, 0, 0), (11, 1, 1), (11, 2, 0), (10, 1, 0), (8, 0, 0), (0, 0, 0)] {
         let answer = server.get(&format!("/slides/0/slide_files/{level}/{column}_{row}.jpeg"));
@@ -218,6 +224,66 @@ fn masks_and_probabilities_are_transparent_pictures() {
     }
     assert_eq!(server.get("/slides/0/probability_files/11/1_0.png?threshold=256").status, 404);
     assert_eq!(server.get("/slides/1/mask_files/11/0_0.png").status, 404);
+}
+
+/// What inference leaves of slide `a`, by running it on a map of probabilities.
+fn predict(folder: &Path, kinds: &[OutputKind], microns_per_px: Option<f64>) {
+    let maps = [0, 1].map(|run| folder.join(format!("maps{run}")));
+    for run in &maps {
+        let path = run.join("predicts/raw/a.npy");
+        let mut writer = NpyWriter::create(&path, SIZE).unwrap();
+        let shape = (SIZE.height as usize, SIZE.width as usize);
+        writer.write_rows(0, &Array2::from_elem(shape, f16::from_f32(0.7))).unwrap();
+        writer.finish().unwrap().commit().unwrap();
+    }
+    let ensemble = Ensemble::new(maps.to_vec(), None).unwrap();
+    let spec = ensemble.run_spec(0.5, PostprocessConfig::OFF);
+    let plan = OutputPlan {
+        folder: folder.join("out"),
+        kinds: kinds.to_vec(),
+        order: Vec::new(),
+        reuse_finished: false,
+        part: None,
+        scratch: None,
+    };
+    let slide = SlideInput { id: "a".to_owned(), path: folder.join("slides/a.tiff"), microns_per_px };
+    let summary = run_slides(&mut [ensemble], &spec, &[slide], &plan, &()).unwrap();
+    assert!(summary.failed.is_empty(), "{:?}", summary.failed);
+}
+
+#[test]
+fn the_resolution_is_that_of_the_list_or_of_the_predictions_or_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = place(folder.path());
+    let server = Running::start(&config);
+    let shown = |server: &Running| server.json("/slides/0/info.json")["microns_per_px"].as_f64();
+    assert_eq!(shown(&server), Some(0.5));
+    predict(folder.path(), &[OutputKind::Mask], Some(0.25));
+    assert_eq!(shown(&server), Some(0.25), "seen without a new start");
+    predict(folder.path(), &[OutputKind::Mask], None);
+    assert_eq!(shown(&server), Some(0.5));
+    predict(folder.path(), &[OutputKind::Mask], Some(0.25));
+    let mut slides = config.slides.clone();
+    slides[0].microns_per_px = Some(0.125);
+    let server = Running::start(&ViewConfig { slides, ..config });
+    assert_eq!(shown(&server), Some(0.125));
+    assert_eq!(server.json("/slides/1/info.json")["microns_per_px"], 0.5, "a slide that is not in the list");
+}
+
+#[test]
+fn probabilities_that_are_only_an_array_are_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::start(&place(folder.path()));
+    let info = || server.json("/slides/0/info.json");
+    assert_eq!(info()["notes"], serde_json::json!([]));
+    std::fs::remove_file(folder.path().join("out/predicts/probabilities/a.tiff")).unwrap();
+    assert_eq!(info()["notes"], serde_json::json!([]), "there are no probabilities at all");
+    predict(folder.path(), &[OutputKind::Npy], None);
+    assert!(info()["notes"][0].as_str().unwrap().contains("--write probability"), "{}", info());
+    assert!(!info()["layers"].to_string().contains("probability"));
+    predict(folder.path(), &[OutputKind::Npy, OutputKind::Probability], None);
+    assert_eq!(info()["notes"], serde_json::json!([]));
+    assert!(info()["layers"].to_string().contains("probability"));
 }
 
 #[test]
@@ -347,12 +413,12 @@ fn broken_and_missing_files_harm_nothing_else() {
     assert_eq!(server.get("/slides/0/objects.json").status, 500);
     assert_eq!(server.get("/slides/0/slide_files/11/0_0.jpeg").status, 200);
     // Deleted while it is served.
-    std::fs::remove_file(config.slides.path().join("a.tiff")).unwrap();
+    std::fs::remove_file(folder.path().join("slides/a.tiff")).unwrap();
     let gone = server.get("/slides/0/slide_files/11/1_0.jpeg");
     assert_eq!(gone.status, 404);
     assert!(gone.text().contains("a.tiff"), "{}", gone.text());
     assert_eq!(server.get("/slides/1/slide_files/11/0_0.jpeg").status, 200);
-    slide(&config.slides.path().join("a.tiff"));
+    slide(&folder.path().join("slides/a.tiff"));
     assert_eq!(server.get("/slides/0/slide_files/11/1_0.jpeg").status, 200);
 }
 
@@ -371,8 +437,11 @@ fn what_is_not_there_is_refused_at_the_start() {
         message.contains("d.geojson belongs to no slide") && message.contains("one of a, b"),
         "{message}"
     );
-    let message = refused(&ViewConfig { slides: folder.path().join("nowhere").into(), ..config.clone() });
-    assert!(message.contains("nowhere"), "{message}");
+    let message = refused(&ViewConfig { slides: Vec::new(), ..config.clone() });
+    assert!(message.contains("no slides"), "{message}");
+    let twice = [config.slides.clone(), config.slides.clone()].concat();
+    let message = refused(&ViewConfig { slides: twice, ..config.clone() });
+    assert!(message.contains("two slides have the id a"), "{message}");
     // The file of one slide.
     let one = folder.path().join("a.geojson");
     std::fs::rename(other, &one).unwrap();

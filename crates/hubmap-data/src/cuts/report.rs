@@ -3,8 +3,8 @@
 use hubmap_io::Size;
 use serde::Serialize;
 
-use crate::FoldBy;
 use crate::cut::CutKind;
+use crate::{Fault, FoldBy};
 
 /// What there is of a slide.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -58,6 +58,8 @@ pub struct SlideFailure {
     pub slide: String,
     /// What is wrong, with the file.
     pub error: String,
+    /// Whose fault it is.
+    pub kind: Fault,
 }
 
 /// What is in a fold of the splits.
@@ -114,7 +116,7 @@ impl std::fmt::Display for DataGenReport {
         if !self.removed.is_empty() {
             write!(f, "\nremoved, as they are no longer in the input: {}", self.removed.join(", "))?;
         }
-        for SlideFailure { slide, error } in &self.failures {
+        for SlideFailure { slide, error, .. } in &self.failures {
             write!(f, "\nfailed: {slide}: {error}")?;
         }
         if !self.failures.is_empty() {

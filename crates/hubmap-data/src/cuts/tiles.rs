@@ -12,7 +12,7 @@ use super::record::{Outcome, Outcomes, SlideRecord, tile_file};
 use crate::config::DataGenConfig;
 use crate::cut::Cut;
 use crate::tile_file::{image_png, mask_png, write_png};
-use crate::{Sample, Slide};
+use crate::{Fault, Sample, Slide};
 
 /// Decoded pixels of a slide that stay in memory: windows of objects overlap each other and those of the grid.
 const CACHE_BYTES: usize = 256 << 20;
@@ -53,7 +53,7 @@ impl<'a> OpenSlide<'a> {
         output: &OutputDir,
         config: &DataGenConfig,
     ) -> Result<Self, Failure> {
-        let mut slide = plan.entry.open().map_err(Failure::Slide)?;
+        let mut slide = plan.entry.open().map_err(|error| Failure::Slide(Fault::or_input(error)))?;
         slide.reader = Box::new(CachedSlide::new(slide.reader, CACHE_BYTES));
         let mask = slide.mask.as_ref().with_context(|| format!("slide {} has no mask", slide.id));
         let facts = Facts {
@@ -61,7 +61,8 @@ impl<'a> OpenSlide<'a> {
             n_objects: slide.features.iter().map(|feature| feature.polygons.len()).sum(),
             n_positive_px: mask.map_err(Failure::Slide)?.count_ones(),
         };
-        let mut cuts = Cut::all_of(&slide, config).map_err(Failure::Slide)?;
+        let cuts = Cut::all_of(&slide, config);
+        let mut cuts = cuts.map_err(|error| Failure::Slide(Fault::or_input(error)))?;
         cuts.sort_by_key(|cut| place_along_curve(cut, config.window_px()));
         let mut steps = plan.mask.iter().map(|_| Step::Mask).collect::<Vec<_>>();
         steps.extend(cuts.into_iter().filter_map(|cut| {

@@ -1,14 +1,14 @@
 //! The consumer's end of an epoch.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use crossbeam_channel::Receiver;
 
 use crate::Batch;
+use crate::fault::panic_error;
 
 /// Iterator over the batches of an epoch, made by [`Loader::epoch`](crate::Loader::epoch).
 #[derive(Debug)]
@@ -61,8 +61,8 @@ impl Iterator for Epoch {
         };
         let outcome = received.unwrap_or_else(|| {
             // The producer left without a word, which only a panic explains.
-            let cause = self.stop().err();
-            Err(anyhow!("a loader thread panicked: {}", cause.as_deref().map_or("no message", panic_message)))
+            let cause = self.stop().err().unwrap_or_else(|| Box::new("no message"));
+            Err(panic_error("a loader thread panicked", cause.as_ref()))
         });
         self.n_left = if outcome.is_err() { 0 } else { self.n_left - 1 };
         Some(outcome)
@@ -79,10 +79,4 @@ impl Drop for Epoch {
         // A panic of the producer was either reported by `next` or is of no interest any more.
         let _ = self.stop();
     }
-}
-
-/// What a panic said.
-pub(super) fn panic_message(cause: &(dyn Any + Send)) -> &str {
-    let text = cause.downcast_ref::<String>().map(String::as_str);
-    text.or(cause.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }

@@ -114,6 +114,11 @@ impl OutputPlan {
         self.folder.join(Self::path_in_folder(kind, id))
     }
 
+    /// Place of the record of a finished slide.
+    pub fn record(&self, id: &str) -> PathBuf {
+        self.folder.join("predicts").join("done").join(format!("{id}.json"))
+    }
+
     /// Place of the table of all slides' encodings at a threshold.
     pub fn submission(&self, threshold: f32) -> PathBuf {
         self.folder.join(format!("submission__{threshold}.csv"))

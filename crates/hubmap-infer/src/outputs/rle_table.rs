@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use hubmap_data::Fault;
 use hubmap_io::Rle;
 
 use super::pending_file::{self, PendingFile};
@@ -32,7 +33,7 @@ pub fn read_rle_table(path: &Path) -> Result<RleTable> {
         }
         Ok(table)
     };
-    read().with_context(|| format!("cannot read {}", path.display()))
+    read().map_err(Fault::or_input).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// The ids of a table, such as `sample_submission.csv`, in its order.
@@ -43,7 +44,7 @@ pub fn id_order(path: &Path) -> Result<Vec<String>> {
         let ids = reader.records().map(|record| Ok(record?.get(id_column).unwrap_or_default().to_owned()));
         ids.collect()
     };
-    read().with_context(|| format!("cannot read {}", path.display()))
+    read().map_err(Fault::or_input).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Writes `id,predicted` rows; ids of `order` come first and in its order, the others as given.

@@ -101,7 +101,7 @@ pub(super) struct SlideRecord {
 impl SlideRecord {
     /// Where the record of a slide is.
     pub(super) fn path(plan: &OutputPlan, id: &str) -> PathBuf {
-        plan.folder.join("predicts").join("done").join(format!("{id}.json"))
+        plan.record(id)
     }
 
     /// The record of a slide, if there is one that can be read.
@@ -111,7 +111,9 @@ impl SlideRecord {
         let record = serde_json::from_slice(&text);
         // It may be of another version of this program, and is written anew.
         record
-            .inspect_err(|error| tracing::warn!("{}: {error}; the slide is predicted again", path.display()))
+            .inspect_err(|error| {
+                tracing::warn!("{}: {error}; the slide counts as unfinished", path.display())
+            })
             .ok()
     }
 

@@ -27,6 +27,11 @@ pub trait RowSource: Send {
     /// The number of blocks, or other units of work, that a slide takes.
     fn n_blocks(&self, size: Size) -> usize;
 
+    /// Name of what computes the probabilities, for the record of a slide; none if that is of no interest.
+    fn device(&self) -> Option<&str> {
+        None
+    }
+
     /// Pushes all rows of a slide, `opened` by [`RowSource::open`], into `sink`: from top to bottom, each once.
     ///
     /// What it takes to go on with after an interruption, it may keep in the file of `state`.
@@ -64,6 +69,10 @@ impl SlideState {
 }
 
 impl RowSource for Predictor {
+    fn device(&self) -> Option<&str> {
+        self.device.as_deref()
+    }
+
     fn n_blocks(&self, size: Size) -> usize {
         self.grid(size).len()
     }

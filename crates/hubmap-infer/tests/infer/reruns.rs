@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
+use hubmap_data::Fault;
 use hubmap_files::FolderLock;
 use hubmap_infer::{
-    Interrupted, OutputKind, OutputPlan, PostprocessConfig, PredictConfig, Predictor, Progress, SlideInput,
-    Summary, predict_slides, read_rle_table,
+    Interrupted, Maker, OutputKind, OutputPlan, PostprocessConfig, PredictConfig, Predictor, Progress,
+    SlideInput, Summary, predict_slides, read_rle_table,
 };
 use hubmap_io::Size;
 use ndarray::{Array4, s};
@@ -187,6 +188,7 @@ fn the_submission_holds_the_slides_of_earlier_runs() {
     let mut predictors = [place.predictor(small_config())];
     let summary = predict_slides(&mut predictors, "another", &slides, &plan, &()).unwrap();
     assert_eq!((summary.slides.len(), summary.failed.len()), (0, 1));
+    assert_eq!(summary.failed[0].kind, Fault::Input);
     assert_eq!(ids(), ["b"]);
 }
 
@@ -203,6 +205,7 @@ fn a_slide_that_lost_its_files_has_no_record() {
     let summary = predict_slides(&mut predictors, "model", &slides, &place.plan(), &()).unwrap();
     assert_eq!((summary.slides.len(), summary.failed.len()), (1, 1));
     assert!(summary.failed[0].error.contains("a.png"), "{}", summary.failed[0].error);
+    assert_eq!(summary.failed[0].kind, Fault::Disk);
     assert!(!files_below(&place.out()).iter().any(|file| file.contains("/a.")), "not even the record");
 }
 
@@ -217,6 +220,34 @@ fn a_damaged_record_makes_its_slide_run_again() {
         assert_eq!(place.run(&["a"]), ["a"]);
         assert!(place.run(&["a"]).is_empty());
     }
+}
+
+#[test]
+fn who_predicted_is_noted_and_is_no_reason_to_predict_again() {
+    let place = Place::new();
+    let slides = [place.slide("a")];
+    let run = |device: &str| {
+        let mut predictors = [place.predictor(small_config()).on_device(device)];
+        let mut summary = predict_slides(&mut predictors, "model", &slides, &place.plan(), &()).unwrap();
+        summary.slides.remove(0)
+    };
+    let maker = Maker {
+        device: Some("tch:cuda:0".to_owned()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        n_threads: rayon::current_num_threads(),
+    };
+    let first = run("tch:cuda:0");
+    assert_eq!((first.reused, first.made_by.as_ref()), (false, Some(&maker)));
+    let second = run("flex");
+    assert_eq!((second.reused, second.made_by.as_ref()), (true, Some(&maker)));
+    let path = place.out().join("predicts/done/a.json");
+    let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(record["summary"]["made_by"]["device"], "tch:cuda:0");
+    // As earlier versions wrote it.
+    record["summary"].as_object_mut().unwrap().remove("made_by");
+    std::fs::write(&path, record.to_string()).unwrap();
+    let third = run("flex");
+    assert_eq!((third.reused, third.made_by), (true, None));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Settings, hashes, files and times.
 
-use hubmap_infer::StageSeconds;
+use std::collections::BTreeMap;
+
+use hubmap_infer::{SlideSummary, StageSeconds};
 use maud::{Markup, html};
 
 use super::{Page, PredictionPart, Table, cell};
@@ -30,7 +32,9 @@ impl Page {
                         pre tabindex="0" { (run.config_text) }
                     }
                 }
-                p.note { "Which devices were used is not written to these folders." }
+                @if self.run.is_some() {
+                    p.note { "Which devices the training used is not written to its folder." }
+                }
             }
         }
     }
@@ -79,7 +83,25 @@ fn times(part: &PredictionPart) -> Markup {
             "Stages run beside each other, so that their times add up to more or less than that."
         }
         (Table { caption, headers: &["stage", "time", "share", ""], n_text: 1, rows, n_footer: 0 }.render())
+        (makers(&summaries))
     }
+}
+
+/// Who predicted, and how many slides each.
+fn makers(summaries: &[&SlideSummary]) -> Markup {
+    let mut counts = BTreeMap::new();
+    for summary in summaries {
+        *counts.entry(summary.made_by.as_ref().map(ToString::to_string)).or_insert(0_usize) += 1;
+    }
+    let rows: Vec<Vec<Markup>> = counts
+        .into_iter()
+        .map(|(maker, n)| {
+            let maker = maker.unwrap_or_else(|| "not noted, by an earlier version of hubmap".to_owned());
+            vec![cell(maker), cell(n.to_string())]
+        })
+        .collect();
+    let caption = "Devices, threads and version that slides were predicted with";
+    Table { caption, headers: &["made by", "slides"], n_text: 1, rows, n_footer: 0 }.render()
 }
 
 fn inputs(part: &PredictionPart) -> Markup {

@@ -21,7 +21,11 @@ fn slide(path: &Path) {
 
 fn library(folder: &Path, n_slides: usize, bytes: u64) -> Library {
     (0..n_slides).for_each(|i| slide(&folder.join(format!("{i}.tiff"))));
-    let config = ViewConfig { slides: folder.into(), predictions: None, truth: None };
+    let config = ViewConfig {
+        slides: hubmap_infer::find_slides(&[folder.into()]).unwrap(),
+        predictions: None,
+        truth: None,
+    };
     Library::with_cache(&config, bytes).unwrap()
 }
 

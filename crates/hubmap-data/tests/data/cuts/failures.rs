@@ -1,3 +1,4 @@
+use hubmap_data::Fault;
 use hubmap_data::config::{DataGenConfig, FoldSource, ListedFold};
 use hubmap_data::cuts::{Manifest, SlideFailure, generate};
 
@@ -17,8 +18,8 @@ fn a_slide_that_cannot_be_read_is_reported_and_the_others_are_cut() {
     std::fs::write(input.join("train.csv"), too_long).unwrap();
     let report = generate(&input, &output, &config(), &()).unwrap();
     assert_eq!(report.slides.iter().map(|slide| slide.slide.as_str()).collect::<Vec<_>>(), ["aa11", "cc33"]);
-    let SlideFailure { slide, error } = &report.failures[0];
-    assert_eq!(slide, "bb22");
+    let SlideFailure { slide, error, kind } = &report.failures[0];
+    assert_eq!((slide.as_str(), *kind), ("bb22", Fault::Input));
     assert!(
         error.contains("train.csv: the encoding of slide bb22 does not describe a mask of 72x96"),
         "{error}"
@@ -32,7 +33,8 @@ fn a_slide_that_cannot_be_read_is_reported_and_the_others_are_cut() {
 
     std::fs::write(input.join("train/aa11.tiff"), "not a tiff").unwrap();
     let report = generate(&input, &output, &config(), &()).unwrap();
-    assert!(report.failures[0].error.contains("aa11.tiff"));
+    let failure = &report.failures[0];
+    assert!(failure.error.contains("aa11.tiff") && failure.kind == Fault::Input, "{failure:?}");
 }
 
 #[test]

@@ -197,6 +197,10 @@ mod tests {
         }
         let error = failed("s3://bucket/a.svs", ErrorKind::Other).unwrap_err();
         assert!(format!("{error:#}").contains("s3://bucket/a.svs: cannot open"), "{error:#}");
+    }
+
+    #[cfg(feature = "inference")]
+    #[test]
     fn a_list_is_divided_by_the_sizes_that_it_states() {
         let folder = tempfile::tempdir().unwrap();
         let list = folder.path().join("slides.csv");

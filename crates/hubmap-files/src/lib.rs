@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, TryLockError};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -30,7 +31,7 @@ pub struct PendingFile {
 impl PendingFile {
     /// An empty file in the folder of `path`, which must exist.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder_of(path);
         // Writers that are given the path may go by it.
         let extension = path.extension().map(|extension| extension.to_string_lossy());
         let suffix = extension.filter(|it| it.len() <= MAX_EXTENSION_BYTES).map(|it| format!(".{it}"));
@@ -112,29 +113,66 @@ pub fn remove_unfinished(folder: &Path) -> io::Result<()> {
 pub fn remove_unfinished_of(files: &[PathBuf]) -> io::Result<()> {
     let mut names: HashMap<&Path, HashSet<String>> = HashMap::new();
     for file in files {
-        let folder = file.parent().unwrap_or(Path::new(""));
-        names.entry(folder).or_default().insert(beginning_of_name(file));
+        names.entry(folder_of(file)).or_default().insert(beginning_of_name(file));
     }
     names.iter().try_for_each(|(folder, names)| remove_if(folder, |name| names.contains(name)))
 }
 
+/// Which of `files` are under way, in their order, or were when their writer was killed.
+///
+/// Each folder is listed once. One that does not exist has none.
+pub fn are_under_way(files: &[PathBuf]) -> io::Result<Vec<bool>> {
+    let mut found: HashMap<&Path, HashSet<String>> = HashMap::new();
+    for file in files {
+        if let Entry::Vacant(folder) = found.entry(folder_of(file)) {
+            let names = unfinished_in(folder.key())?.into_iter().map(|(name, _)| name).collect();
+            folder.insert(names);
+        }
+    }
+    Ok(files.iter().map(|file| found[folder_of(file)].contains(&beginning_of_name(file))).collect())
+}
+
 /// Removes files under way of which the final name, as far as it is known, is wanted.
 fn remove_if(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> io::Result<()> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+    let unfinished = unfinished_in(folder)?.into_iter();
+    unfinished.filter(|(name, _)| is_wanted(name)).try_for_each(|(_, path)| remove_if_there(&path))
+}
+
+/// Removes a file; one that is gone is no error, as network file systems list files for a while that another machine has
+/// given their names.
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// The files under way in a folder: final names, as far as they are known, and where they are.
+fn unfinished_in(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let entries = match std::fs::read_dir(or_current(folder)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
+    let mut found = Vec::new();
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let Some(rest) = name.strip_prefix(UNFINISHED) else { continue };
-        if is_wanted(rest.rsplit_once(MARK).map_or(rest, |(name, _)| name)) {
-            std::fs::remove_file(entry.path())?;
-        }
+        let name = rest.rsplit_once(MARK).map_or(rest, |(name, _)| name);
+        found.push((name.to_owned(), entry.path()));
     }
-    Ok(())
+    Ok(found)
+}
+
+/// The folder of a file.
+fn folder_of(file: &Path) -> &Path {
+    or_current(file.parent().unwrap_or(Path::new("")))
+}
+
+/// The folder of this name; without one, the current folder.
+fn or_current(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }
 
 /// Keeps other processes from writing to a folder, until it is dropped or the process ends, however that happens.
@@ -223,7 +261,11 @@ mod tests {
             file.write_all(b"half").unwrap();
             std::mem::forget(file);
         }
+        let with_others =
+            [paths.as_slice(), &[folder.path().join("d.csv"), folder.path().join("none/a.csv")]].concat();
+        assert_eq!(are_under_way(&with_others).unwrap(), [true, true, true, true, false, false]);
         remove_unfinished_of(&paths[1..3]).unwrap();
+        assert_eq!(are_under_way(&paths).unwrap(), [true, false, false, true]);
         remove_unfinished_of(&[folder.path().join("none/a.csv")]).unwrap();
         let left = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
         let mut left: Vec<_> = left.map(|name| name.to_string_lossy()[..14].to_owned()).collect();
@@ -231,6 +273,13 @@ mod tests {
         assert_eq!(left, [".unfinished-a.", ".unfinished-c."]);
         remove_unfinished(folder.path()).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_gone_already_is_removed_and_what_cannot_be_removed_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        remove_if_there(&folder.path().join(".unfinished-a.csv~b.csv")).unwrap();
+        assert!(remove_if_there(folder.path()).is_err(), "a folder is no file");
     }
 
     #[test]

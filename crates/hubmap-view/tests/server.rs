@@ -246,7 +246,8 @@ fn predict(folder: &Path, kinds: &[OutputKind], microns_per_px: Option<f64>) {
         part: None,
         scratch: None,
     };
-    let slide = SlideInput { id: "a".to_owned(), path: folder.join("slides/a.tiff"), microns_per_px };
+    let slide =
+        SlideInput { id: "a".to_owned(), location: folder.join("slides/a.tiff").into(), microns_per_px };
     let summary = run_slides(&mut [ensemble], &spec, &[slide], &plan, &()).unwrap();
     assert!(summary.failed.is_empty(), "{:?}", summary.failed);
 }

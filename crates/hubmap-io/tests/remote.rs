@@ -157,7 +157,8 @@ fn location(address: &str) -> Location {
 /// A slide of the size of some requests, and its bytes.
 fn large_slide() -> (Array3<u8>, Vec<u8>) {
     let picture = picture(2700, 2300);
-    let spec = TiffSpec { compression: Compression::None, ..TiffSpec::rgb(Size::new(2700, 2300)) };
+    let spec =
+        TiffSpec { compression: Compression::None, predictor: false, ..TiffSpec::rgb(Size::new(2700, 2300)) };
     let bytes = slide_bytes(spec, &picture);
     assert!(bytes.len() > 2 * (8 << 20), "{} bytes", bytes.len());
     (picture, bytes)

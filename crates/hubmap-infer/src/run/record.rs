@@ -109,7 +109,7 @@ impl SlideRecord {
         // It may be of another version of this program, and is written anew.
         record
             .inspect_err(|error| {
-                tracing::warn!("{}: {error}; the slide counts as unfinished", path.display())
+                tracing::warn!("{}: {error}; the slide counts as unfinished", path.display());
             })
             .ok()
     }

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use hubmap_data::Fault;
-use hubmap_files::{FolderLock, remove_unfinished, remove_unfinished_of};
+use hubmap_files::{FolderLock, are_under_way, remove_unfinished, remove_unfinished_of};
 use hubmap_io::{Location, RasterReader, Size, Window};
 use serde::{Deserialize, Serialize};
 
@@ -245,9 +245,19 @@ fn exclusive(plan: &OutputPlan) -> Result<FolderLock> {
 /// Shares the folder with other parts of a run, and cleans it of what killed ones left of these slides.
 fn shared(plan: &OutputPlan, slides: &[SlideInput]) -> Result<FolderLock> {
     let lock = lock(plan, FolderLock::take_shared)?;
-    let files = slides.iter().flat_map(|slide| files_of(plan, &slide.id)).chain([plan.summary()]);
-    remove_unfinished_of(&files.collect::<Vec<_>>())
-        .with_context(|| format!("cannot clean {}", plan.folder.display()))?;
+    let what = || format!("cannot clean {}", plan.folder.display());
+    let files: Vec<Vec<PathBuf>> = slides.iter().map(|slide| files_of(plan, &slide.id).collect()).collect();
+    let mut are_under_way = are_under_way(&files.concat()).with_context(what)?.into_iter();
+    for (slide, files) in slides.iter().zip(&files) {
+        let n_under_way = are_under_way.by_ref().take(files.len()).filter(|&is| is).count();
+        // Those of a slide that another job is at are not left but being written: by the same part, started twice, or by
+        // a part of another division.
+        if n_under_way > 0
+            && let Some(_lock) = take_slide_lock(plan, &slide.id)?
+        {
+            remove_unfinished_of(files).with_context(what)?;
+        }
+    }
     Ok(lock)
 }
 
@@ -273,6 +283,13 @@ fn lock(
 /// Place of the lock of a slide that a part is at.
 fn slide_lock(plan: &OutputPlan, id: &str) -> PathBuf {
     plan.folder.join("predicts").join("locks").join(id)
+}
+
+/// Keeps other parts from a slide; `None` if another is at it.
+fn take_slide_lock(plan: &OutputPlan, id: &str) -> Result<Option<FolderLock>> {
+    let path = slide_lock(plan, id);
+    pending_file::create_folder_of(&path)?;
+    FolderLock::take(&path).with_context(|| format!("cannot lock {}", path.display()))
 }
 
 /// Place of the picture of where a slide has tissue.
@@ -410,10 +427,10 @@ impl Run<'_> {
 
     /// Keeps other parts from a slide.
     fn lock_slide(&self, id: &str) -> Result<FolderLock> {
-        let path = slide_lock(self.plan, id);
-        pending_file::create_folder_of(&path)?;
-        let lock = FolderLock::take(&path).with_context(|| format!("cannot lock {}", path.display()))?;
-        lock.with_context(|| format!("another job is at this slide: it holds {}", path.display()))
+        let lock = take_slide_lock(self.plan, id)?;
+        lock.with_context(|| {
+            format!("another job is at this slide: it holds {}", slide_lock(self.plan, id).display())
+        })
     }
 
     /// Where a slide under way is kept, and what that depends on.

@@ -146,6 +146,7 @@ fn parts_share_a_folder_but_not_a_slide_and_keep_runs_of_all_out() {
     let summary = predict(&slides[1..3], &place.part("out", "0-of-3"), small_config()).unwrap();
     assert_eq!((summary.slides.len(), summary.failed.len()), (1, 1));
     assert!(summary.failed[0].id == "b" && summary.failed[0].error.contains("another job"), "{summary:?}");
+    assert!(theirs_at.exists(), "what another job is writing is not what a killed one left");
 
     for error in [
         predict(&slides, &place.plan("out"), small_config()).unwrap_err(),

@@ -4,10 +4,12 @@ mod codecs;
 mod machine;
 mod speed;
 
+use std::io;
 use std::path::Path;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tempfile::TempDir;
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -83,9 +85,20 @@ impl Check {
 pub fn checks(folder: &Path) -> Vec<Check> {
     let mut checks = vec![machine::build(), machine::processor(), machine::cores(), machine::memory()];
     checks.push(machine::disk(folder));
-    checks.extend(codecs::checks());
+    checks.extend(codecs::checks(folder));
     checks.extend(speed::checks(folder));
     checks
+}
+
+/// A folder for what is written; nothing else may be writable, in a container.
+fn place_in(folder: &Path) -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix(".hubmap-doctor-").tempdir_in(folder)
+}
+
+/// A check that could not write to the folder.
+fn cannot_write(name: &str, error: &anyhow::Error) -> Check {
+    Check::ok(name, format!("{error:#}"))
+        .fail("name a folder that can be written to: hubmap-doctor --dir DIR")
 }
 
 #[cfg(test)]
@@ -127,6 +140,9 @@ mod tests {
         let checks = checks(Path::new("/no/such/folder"));
         let verdict = |name: &str| checks.iter().find(|check| check.name == name).map(|check| check.verdict);
         assert_eq!(verdict("writing"), Some(Verdict::Fail));
+        // And not the build's fault.
+        let codecs = checks.iter().find(|check| check.name == "codecs").unwrap();
+        assert!(codecs.hint.as_ref().unwrap().contains("--dir"), "{codecs:?}");
         assert_eq!(verdict("disk"), Some(Verdict::Fail));
         assert_eq!(verdict("reading"), None);
     }

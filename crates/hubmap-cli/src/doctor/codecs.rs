@@ -39,7 +39,16 @@ const JPEG_2000: &str = "JPEG 2000";
 /// Most that a level may be off after JPEG of quality 90.
 const JPEG_TOLERANCE: u8 = 40;
 
-pub(super) fn checks() -> [Check; 2] {
+pub(super) fn checks(folder: &Path) -> [Check; 2] {
+    let codecs = match super::place_in(folder) {
+        Ok(place) => codecs(place.path()),
+        Err(error) => super::cannot_write("codecs", &error.into()),
+    };
+    [codecs, features()]
+}
+
+/// Writes to `folder` and reads back, and reads the samples.
+fn codecs(folder: &Path) -> Check {
     let has_jpeg2000 = hubmap_io::OPTIONAL_FEATURES.contains(&("jpeg2000", true));
     let written = [
         ("uncompressed", Compression::None),
@@ -48,7 +57,7 @@ pub(super) fn checks() -> [Check; 2] {
         ("Zstandard", Compression::Zstd),
         ("JPEG", Compression::Jpeg { quality: 90 }),
     ];
-    let written = written.map(|(name, compression)| (name, round_trip(compression)));
+    let written = written.map(|(name, compression)| (name, round_trip(compression, folder)));
     let samples = SAMPLES.iter().filter(|(name, ..)| has_jpeg2000 || *name != JPEG_2000);
     let read = samples.map(|(name, bytes, sha256)| (*name, decode(bytes, sha256)));
     let (mut good, mut bad) = (Vec::new(), Vec::new());
@@ -64,7 +73,7 @@ pub(super) fn checks() -> [Check; 2] {
         Check::ok("codecs", bad.join("; "))
             .fail("this build is broken: build anew, and report it if that does not help")
     };
-    [codecs.with("sound", good), features()]
+    codecs.with("sound", good)
 }
 
 /// What was built in.
@@ -80,15 +89,14 @@ fn features() -> Check {
     all.iter().fold(check, |check, (name, is_in)| check.with(name, *is_in))
 }
 
-/// Writes a small picture and reads it back.
-fn round_trip(compression: Compression) -> Result<(), String> {
+/// Writes a small picture to `folder` and reads it back.
+fn round_trip(compression: Compression, folder: &Path) -> Result<(), String> {
     let size = Size::new(300, 200);
     let pixels = picture(size);
     let is_lossy = matches!(compression, Compression::Jpeg { .. });
     let predictor = matches!(compression, Compression::Lzw | Compression::Deflate | Compression::Zstd);
     let back = || -> anyhow::Result<_> {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("codec.tiff");
+        let path = folder.join("codec.tiff");
         let mut writer =
             TiffWriter::create(&path, TiffSpec { compression, predictor, ..TiffSpec::rgb(size) })?;
         writer.write_rows(&pixels)?;

@@ -33,15 +33,12 @@ pub(super) fn picture(size: Size) -> Array3<u8> {
 pub(super) fn checks(folder: &Path) -> Vec<Check> {
     match measured(folder) {
         Ok(checks) => checks,
-        Err(error) => vec![
-            Check::ok("writing", format!("{error:#}"))
-                .fail("name a folder that can be written to: hubmap-doctor --dir DIR"),
-        ],
+        Err(error) => vec![super::cannot_write("writing", &error)],
     }
 }
 
 fn measured(folder: &Path) -> anyhow::Result<Vec<Check>> {
-    let place = tempfile::Builder::new().prefix(".hubmap-doctor-").tempdir_in(folder)?;
+    let place = super::place_in(folder)?;
     let size = Size::new(SIDE_PX, SIDE_PX);
     let rows = picture(Size::new(SIDE_PX, 512));
     let (mut writing, mut reading) = (Vec::new(), Vec::new());

@@ -29,7 +29,7 @@ pub(crate) struct InspectArgs {
 /// A whole file.
 #[derive(Debug, Serialize)]
 struct FileReport {
-    file: PathBuf,
+    file: String,
     /// `TIFF` or `BigTIFF`.
     format: &'static str,
     /// `little` or `big`.
@@ -87,7 +87,7 @@ impl InspectArgs {
         let n_failed =
             pages.iter().filter(|page| page.error.is_some()).count() + usize::from(error.is_some());
         let report = FileReport {
-            file: location.path().to_owned(),
+            file: location.path().display().to_string(),
             format: if file.is_big() { "BigTIFF" } else { "TIFF" },
             byte_order: if file.is_big_endian() { "big" } else { "little" },
             damage: file.damage().map(ToString::to_string),
@@ -137,7 +137,7 @@ const MAX_DESCRIPTION: usize = 400;
 
 impl FileReport {
     fn lines(&self) -> Vec<String> {
-        let mut lines = vec![format!("{}: {}, {} endian", self.file.display(), self.format, self.byte_order)];
+        let mut lines = vec![format!("{}: {}, {} endian", self.file, self.format, self.byte_order)];
         match (&self.slide, &self.error) {
             (Some(slide), _) => lines.extend(slide.lines()),
             (None, Some(error)) => lines.push(format!("not readable as a slide: {error}")),

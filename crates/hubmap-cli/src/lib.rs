@@ -36,5 +36,5 @@ pub use jobs::SlideArgs;
 pub use jobs::{ShardArgs, ShardChoice, part_name};
 pub use locations::{location, remote_options};
 pub use nearest::{check_inputs, check_output};
-pub use outcome::{Outcome, UsageError, print_line, run};
+pub use outcome::{Outcome, StdoutError, UsageError, print_line, run};
 pub use progress::{Bar, Progress};

@@ -116,8 +116,10 @@ pub fn run(args: &CommonArgs, job: impl FnOnce(&Progress) -> anyhow::Result<Outc
     }
     match guarded(|| job(&progress)) {
         Ok(outcome) => {
-            if args.json && write_stdout(&outcome.summary).is_err() {
-                return ExitCode::from(1);
+            if args.json
+                && let Err(error) = print_line(&outcome.summary.to_string())
+            {
+                return failed(&progress, &error.into());
             }
             if outcome.none_done.is_some() {
                 let n = outcome.n_failed;
@@ -130,11 +132,22 @@ pub fn run(args: &CommonArgs, job: impl FnOnce(&Progress) -> anyhow::Result<Outc
             progress.line("interrupted: nothing half-written is left; run the same command again");
             ExitCode::from(interrupt::EXIT_CODE)
         }
-        Err(error) => {
-            progress.error(&one_line(&error));
-            ExitCode::from(code_of_error(&error))
-        }
+        Err(error) => failed(&progress, &error),
     }
+}
+
+/// Says why a run has failed, and gives its exit code.
+fn failed(progress: &Progress, error: &anyhow::Error) -> ExitCode {
+    // Whoever reads the results has enough of them, as `head` has: there is nobody to complain to.
+    if !is_unread(error) {
+        progress.error(&one_line(error));
+    }
+    ExitCode::from(code_of_error(error))
+}
+
+/// Whether results could not be written because nobody reads them any more.
+fn is_unread(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(StdoutError(source)) if source.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Does a job; a panic that says that memory is full becomes its error.
@@ -155,13 +168,19 @@ fn one_line(error: &anyhow::Error) -> String {
     })
 }
 
-/// Writes one line of results to stdout.
-pub fn print_line(text: &str) -> std::io::Result<()> {
-    writeln!(std::io::stdout().lock(), "{text}")
-}
+/// Results that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output: {0}")]
+pub struct StdoutError(#[source] std::io::Error);
 
-fn write_stdout(summary: &Value) -> std::io::Result<()> {
-    writeln!(std::io::stdout().lock(), "{summary}")
+/// Writes one line of results to stdout.
+///
+/// # Errors
+///
+/// What the operating system says. Where nobody reads stdout any more, [`run`] ends without a word.
+pub fn print_line(text: &str) -> Result<(), StdoutError> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(StdoutError)
 }
 
 #[cfg(test)]
@@ -169,7 +188,7 @@ mod tests {
     use anyhow::{Context as _, anyhow};
     use serde_json::Value;
 
-    use super::{Fault, Outcome, UsageError, code_of_error, guarded, one_line};
+    use super::{Fault, Outcome, UsageError, code_of_error, guarded, is_unread, one_line};
 
     #[test]
     fn codes_tell_what_has_to_change() {
@@ -180,6 +199,14 @@ mod tests {
         assert_eq!(code(Fault::Memory.mark(anyhow!("too large"))), 71);
         assert_eq!(code(std::io::Error::from(std::io::ErrorKind::OutOfMemory).into()), 71);
         assert_eq!(code(UsageError::mark(Fault::Input.mark(anyhow!("a list without slides")))), 2);
+    }
+
+    #[test]
+    fn results_that_nobody_reads_are_no_reason_to_complain() {
+        let unread = |kind| is_unread(&super::StdoutError(std::io::Error::from(kind)).into());
+        assert!(unread(std::io::ErrorKind::BrokenPipe) && !unread(std::io::ErrorKind::StorageFull));
+        // Of a file, it is one.
+        assert!(!is_unread(&std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Predicting many slides and leaving their files.
 
+mod folder;
 mod identity;
 mod maker;
 mod parts;
@@ -7,23 +8,23 @@ mod queue;
 mod record;
 mod source;
 mod staging;
+mod summary;
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use hubmap_data::Fault;
-use hubmap_files::{FolderLock, are_under_way, remove_unfinished, remove_unfinished_of};
+use hubmap_files::FolderLock;
 use hubmap_io::{Location, RasterReader, Size, Window};
-use serde::{Deserialize, Serialize};
 
 use crate::outputs::{OutputKind, OutputPlan, SlideInput, SlideWriter, pending_file, write_merged};
 use crate::postprocess::{Postprocess, PostprocessConfig, Within};
 use crate::predictor::Predictor;
 use crate::progress::{Interrupted, Progress};
-use crate::stage::StageSeconds;
 use crate::tissue::TissueMask;
+use folder::{exclusive, shared, slide_lock, take_slide_lock, tissue_path};
 use record::{Identity, Inputs, RunFacts, SlideRecord};
 use staging::LocalCopy;
 
@@ -31,76 +32,7 @@ pub use identity::hash_files;
 pub use maker::Maker;
 pub use parts::join_parts;
 pub use source::{RowSource, SlideState};
-
-/// What became of one slide.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SlideSummary {
-    /// Id of the slide.
-    pub id: String,
-    /// The slide's file, or its address without what may be secret.
-    pub path: PathBuf,
-    /// Columns in pixels.
-    pub width: u32,
-    /// Rows in pixels.
-    pub height: u32,
-    /// Resolution, if the file states it.
-    pub microns_per_px: Option<f64>,
-    /// Blocks of the slide.
-    pub n_blocks: usize,
-    /// Those that were left out, because there is no tissue on them.
-    pub n_skipped: usize,
-    /// Those that an earlier, interrupted run has predicted.
-    pub n_replayed: usize,
-    /// Connected objects.
-    pub objects: u64,
-    /// Pixels of the mask.
-    pub positive_pixels: u64,
-    /// Where the time went.
-    pub seconds: StageSeconds,
-    /// From opening the slide to its last file.
-    pub total_seconds: f64,
-    /// Blocks per second of that time.
-    pub blocks_per_second: f64,
-    /// Whether an earlier run did all this, and nothing was to be done in this one.
-    #[serde(default)]
-    pub reused: bool,
-    /// Who did it; not known of slides from before there was this.
-    #[serde(default)]
-    pub made_by: Option<Maker>,
-}
-
-/// A slide that could not be predicted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailedSlide {
-    /// Id of the slide.
-    pub id: String,
-    /// The slide's file, or its address without what may be secret.
-    pub path: PathBuf,
-    /// Why.
-    pub error: String,
-    /// Whose fault it is; nobody's in files of before there was this.
-    #[serde(default)]
-    pub kind: Fault,
-}
-
-/// The content of `summary.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
-    /// Settings of the prediction.
-    pub settings: serde_json::Value,
-    /// What the caller says of the models: a hash of their weights, usually.
-    pub model: String,
-    /// Number of models that were averaged.
-    pub n_models: usize,
-    /// Kinds of files that were written.
-    pub outputs: Vec<OutputKind>,
-    /// Slides that were predicted, now or by an earlier run, in the order of the input.
-    pub slides: Vec<SlideSummary>,
-    /// Slides that were not, in the order of the input.
-    pub failed: Vec<FailedSlide>,
-    /// Whole run.
-    pub total_seconds: f64,
-}
+pub use summary::{FailedSlide, SlideSummary, Summary};
 
 /// What is the same for all slides of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -224,83 +156,6 @@ pub fn run_slides<S: RowSource>(
 /// ([`SlideInput::microns_per_px`]).
 pub fn finished_slide(plan: &OutputPlan, id: &str) -> Option<SlideSummary> {
     SlideRecord::read(plan, id).map(|record| record.summary)
-}
-
-/// Makes the folder of a run its own and cleans it of what killed runs left.
-fn exclusive(plan: &OutputPlan) -> Result<FolderLock> {
-    let lock = lock(plan, FolderLock::take)?;
-    // Those of parts, of which none is at work now.
-    let locks = slide_lock(plan, "");
-    if locks.is_dir() {
-        std::fs::remove_dir_all(&locks).with_context(|| format!("cannot remove {}", locks.display()))?;
-    }
-    let parts = OutputPlan { part: Some(String::new()), ..plan.clone() };
-    let places = files_of(plan, "").chain([plan.summary(), parts.summary()]);
-    for folder in places.filter_map(|path| path.parent().map(Path::to_owned)) {
-        remove_unfinished(&folder).with_context(|| format!("cannot clean {}", folder.display()))?;
-    }
-    Ok(lock)
-}
-
-/// Shares the folder with other parts of a run, and cleans it of what killed ones left of these slides.
-fn shared(plan: &OutputPlan, slides: &[SlideInput]) -> Result<FolderLock> {
-    let lock = lock(plan, FolderLock::take_shared)?;
-    let what = || format!("cannot clean {}", plan.folder.display());
-    let files: Vec<Vec<PathBuf>> = slides.iter().map(|slide| files_of(plan, &slide.id).collect()).collect();
-    let mut are_under_way = are_under_way(&files.concat()).with_context(what)?.into_iter();
-    for (slide, files) in slides.iter().zip(&files) {
-        let n_under_way = are_under_way.by_ref().take(files.len()).filter(|&is| is).count();
-        // Those of a slide that another job is at are not left but being written: by the same part, started twice, or by
-        // a part of another division.
-        if n_under_way > 0
-            && let Some(_lock) = take_slide_lock(plan, &slide.id)?
-        {
-            remove_unfinished_of(files).with_context(what)?;
-        }
-    }
-    Ok(lock)
-}
-
-fn lock(
-    plan: &OutputPlan,
-    take: impl FnOnce(&Path) -> std::io::Result<Option<FolderLock>>,
-) -> Result<FolderLock> {
-    let path = plan.folder.join("predicts").join(".lock");
-    pending_file::create_folder_of(&path)?;
-    let lock = take(&path).with_context(|| format!("cannot lock {}", path.display()))?;
-    let Some(lock) = lock else {
-        bail!(
-            "{}: another run is writing to this folder; wait for it or choose another folder",
-            plan.folder.display()
-        )
-    };
-    if !lock.is_effective {
-        tracing::warn!("{}: this file system has no locks; do not run twice at once", path.display());
-    }
-    Ok(lock)
-}
-
-/// Place of the lock of a slide that a part is at.
-fn slide_lock(plan: &OutputPlan, id: &str) -> PathBuf {
-    plan.folder.join("predicts").join("locks").join(id)
-}
-
-/// Keeps other parts from a slide; `None` if another is at it.
-fn take_slide_lock(plan: &OutputPlan, id: &str) -> Result<Option<FolderLock>> {
-    let path = slide_lock(plan, id);
-    pending_file::create_folder_of(&path)?;
-    FolderLock::take(&path).with_context(|| format!("cannot lock {}", path.display()))
-}
-
-/// Place of the picture of where a slide has tissue.
-fn tissue_path(plan: &OutputPlan, id: &str) -> PathBuf {
-    plan.folder.join("predicts").join("tissue").join(format!("{id}.png"))
-}
-
-/// All files that a slide may have, and its record.
-fn files_of(plan: &OutputPlan, id: &str) -> impl Iterator<Item = PathBuf> + use<> {
-    let others = [tissue_path(plan, id), SlideRecord::path(plan, id)];
-    OutputKind::ALL.map(|kind| plan.path(kind, id)).into_iter().chain(others)
 }
 
 fn write_json(path: &Path, summary: &Summary) -> Result<()> {

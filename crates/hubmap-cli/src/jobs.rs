@@ -91,7 +91,7 @@ pub struct SlideArgs {
     /// and bytes, or .jsonl with such objects
     ///
     /// Paths in the list are relative to its folder, or addresses as for --slides. `microns_per_px` counts instead of what a slide
-    /// states. bytes is the size that --shard goes by, so that no job has to ask for it.
+    /// states. bytes is the size by which jobs divide the list, so that none has to ask for it.
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
 }

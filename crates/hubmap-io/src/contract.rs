@@ -175,7 +175,12 @@ fn check_refusals(reader: &dyn RasterReader) {
         reader.read_array(Window::new(-9, 0, 4, 4), &ReadOptions { fill: 256, ..plain }),
         "too bright a fill",
     );
-    refused(reader.read(Window::new(0, 0, u32::MAX, u32::MAX)), "more than there is memory for");
+    match reader.read(Window::new(0, 0, u32::MAX, u32::MAX)) {
+        Err(error @ Error::Memory { .. }) => {
+            assert_eq!(error.path(), reader.path(), "a window beyond memory")
+        }
+        other => panic!("a window beyond memory: {other:?}"),
+    }
     let scale = ScaleOptions::default();
     refused(reader.read_scaled(window, 0, &scale), "factor 0");
     refused(reader.read_scaled(window, 5, &scale), "a window smaller than the factor");

@@ -82,7 +82,13 @@ fn empty_and_absurd_windows_are_refused() {
     ];
     for window in absurd {
         let error = slide.read(window).unwrap_err();
-        assert!(matches!(error, Error::Usage { .. }), "{error}");
+        let is_empty = window.width == 0 || window.height == 0;
+        let is_right = if is_empty {
+            matches!(error, Error::Usage { .. })
+        } else {
+            matches!(error, Error::Memory { .. })
+        };
+        assert!(is_right, "{error}");
         assert!(error.to_string().contains("tiled_none.tiff"), "{error}");
     }
     assert!(slide.read(Window::new(i64::MAX, i64::MIN, 3, 3)).unwrap().iter().all(|&pixel| pixel == 0));

@@ -177,7 +177,7 @@ fn check_refusals(reader: &dyn RasterReader) {
     );
     match reader.read(Window::new(0, 0, u32::MAX, u32::MAX)) {
         Err(error @ Error::Memory { .. }) => {
-            assert_eq!(error.path(), reader.path(), "a window beyond memory")
+            assert_eq!(error.path(), reader.path(), "a window beyond memory");
         }
         other => panic!("a window beyond memory: {other:?}"),
     }

@@ -4,8 +4,8 @@
 //
 // Tasks write into one folder that all of them see. A task that was killed or had too little memory (71, 134, 137) is
 // tried again, with more of it, and so is one that was interrupted (75, 143); it goes on where it was. A broken input
-// (65) is not tried again; with -resume, tasks that are done are not run again, and those that are run again skip the slides
-// that are done.
+// (65) is not tried again; with -resume, tasks that are done are not run again, and those that are run again skip
+// the slides that are done.
 nextflow.enable.dsl = 2
 
 params.model = null

@@ -1,6 +1,8 @@
 """Parts of one list on two machines that share a network file system, and on file systems that have no locks for that.
 
-    python network_fs.py BIN_DIR WEIGHTS      # the folder with hubmap-demo, -infer, -merge; a file of weights
+    python network_fs.py BIN_DIR WEIGHTS [FILE_SYSTEM ...]
+
+BIN_DIR is the folder with hubmap-demo, -infer and -merge, WEIGHTS a file of weights.
 
 Needs to be root, and glusterfs-server, glusterfs-client, bindfs, sshfs and openssh-sftp-server of Debian's. File systems:
 
@@ -25,7 +27,7 @@ import threading
 import time
 
 from file_systems import ADDRESS, bindfs, gluster, gluster_without_locks, sshfs
-from slurm import project, run, same, wait_for
+from slurm import files, project, run, same, wait_for
 
 INSIDE = "HUBMAP_NETWORK_FS_INSIDE"
 # What daemons keep outside of the test's folder.
@@ -202,6 +204,8 @@ class Test:
         words = ["hubmap-merge", "--manifest", "slides.csv", "--out", self.job, "--quiet"]
         ensure(node.start(*words, stdout=subprocess.DEVNULL).wait() == DONE, "hubmap-merge failed")
         ours, theirs = os.path.join(node.mount, self.job), os.path.join(self.local, "results")
+        # A node may see what another did only after a while: with sshfs, 20 seconds.
+        wait_for("all files to be seen", lambda: files(ours).keys() == files(theirs).keys())
         same("%s, joined by %s" % (self.job, node.name), ours, theirs)
         left = [name for _, _, names in os.walk(ours) for name in names if ".unfinished" in name or name.endswith(".blocks")]
         ensure(not left, "left behind: %s" % left)
@@ -269,7 +273,7 @@ class Test:
         self.finish(self.there)
 
 
-def inside(binaries, weights):
+def inside(binaries, weights, wanted):
     run("ip", "link", "set", "lo", "up")
     run("ip", "address", "add", ADDRESS + "/32", "dev", "lo")
     for folder in STATE:
@@ -285,7 +289,8 @@ def inside(binaries, weights):
         shutil.copyfile(weights, os.path.join(local, "weights.safetensors"))
         alone = Node("alone", local, shared)
         ended(alone.infer("results"), DONE)
-        for name, (file_system, check) in FILE_SYSTEMS.items():
+        for name in wanted:
+            file_system, check = FILE_SYSTEMS[name]
             print("\n== " + name)
             folder = os.path.join(place, file_system.__name__)
             os.mkdir(folder)
@@ -332,8 +337,9 @@ def main():
         own = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
         os.environ[INSIDE] = "1"
         os.execvp(own[0], [*own, sys.executable, os.path.abspath(__file__), *sys.argv[1:]])
-    binaries, weights = sys.argv[1:]
-    inside(os.path.abspath(binaries), os.path.abspath(weights))
+    binaries, weights, *wanted = sys.argv[1:]
+    ensure(set(wanted) <= set(FILE_SYSTEMS), "file systems are: " + ", ".join(FILE_SYSTEMS))
+    inside(os.path.abspath(binaries), os.path.abspath(weights), wanted or FILE_SYSTEMS)
 
 
 if __name__ == "__main__":

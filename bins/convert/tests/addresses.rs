@@ -33,5 +33,5 @@ fn slides_are_inspected_and_converted_by_address() {
         assert_eq!(ran.code, 0, "{ran:?}");
     }
     assert!(std::fs::read(path("1.tiff")).unwrap() == std::fs::read(path("2.tiff")).unwrap());
-    convert(&["inspect", &server.url("none.tiff")]).assert_error(1, &["none.tiff", "404"]);
+    convert(&["inspect", &server.url("none.tiff")]).assert_error(65, &["none.tiff", "404"]);
 }

@@ -31,10 +31,10 @@ pub fn location(name: &Path) -> anyhow::Result<Location> {
     Ok(location)
 }
 
-/// Whether a user means an address of a slide.
+/// Whether a user means an address of a slide, even if it is one that is not read.
 #[cfg(feature = "inference")]
 pub(crate) fn is_address(name: &Path) -> bool {
-    name.to_str().is_some_and(hubmap_io::is_remote)
+    name.to_str().is_some_and(|name| name.contains("://"))
 }
 
 #[cfg(test)]

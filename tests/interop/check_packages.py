@@ -64,6 +64,9 @@ def main():
         with tarfile.open(os.path.join(TARGET, "package", "%s-%s.crate" % (name, version))) as archive:
             archive.extractall(place, filter="data")
         os.rename(os.path.join(place, "%s-%s" % (name, version)), os.path.join(place, name))
+        # All packages say that they are of the same day of 2006; cargo would not see that one has changed since last time.
+        for path in glob.glob(os.path.join(place, name, "**", "*.rs"), recursive=True):
+            os.utime(path)
         check_folder(name, os.path.join(place, name))
         patches.append('%s = { path = "%s" }' % (name, name))
     with open(os.path.join(ROOT, "Cargo.toml")) as file:

@@ -157,8 +157,8 @@ fn web_servers_and_other_stores_are_refused_for_what_they_cannot_do() {
     ensemble(place.path(), None, &["--slides", &folder]).assert_error(1, &[&folder, "name each slide"]);
     ensemble(place.path(), None, &["--slides", "az://container/a.tiff"])
         .assert_error(2, &["az:// is not read"]);
-    let run = server.url("run");
-    ensemble(place.path(), None, &["--slides", "a.tiff", "--sample-submission", &run])
+    let (slide, run) = (server.url("a.tiff"), server.url("run"));
+    ensemble(place.path(), None, &["--slides", &slide, "--sample-submission", &run])
         .assert_error(2, &[&run, "only slides are read from http:// addresses"]);
     assert_eq!(files_under(&place.path().join("out")), Vec::<String>::new());
 }
